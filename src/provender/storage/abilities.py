@@ -1,0 +1,129 @@
+"""The abilities of storages: small protocols that every algorithm is written over (architecture section 3).
+
+A storage here is one repository: a repository of a registry, one OCI layout, the cache, or memory. A backend has the
+abilities that it can have; an algorithm names the ones it needs in its signature.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from types import TracebackType
+from typing import Protocol, Self
+
+from provender.oci import Descriptor, Digest, Document
+
+__all__ = [
+    "BlobReader",
+    "Deleter",
+    "Fetcher",
+    "Mounter",
+    "Pusher",
+    "ReferrerLister",
+    "RepositoryLister",
+    "Resolver",
+    "TagLister",
+    "Tagger",
+]
+
+
+class BlobReader(Protocol):
+    """A stream of content. `read(n)` gives at most `n` bytes and `b""` at the end; closing early is allowed."""
+
+    def read(self, size: int = -1, /) -> bytes: ...
+    def close(self) -> None: ...
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None: ...
+
+
+class Fetcher(Protocol):
+    """Gives content by descriptor."""
+
+    def fetch(self, descriptor: Descriptor, *, offset: int = 0) -> BlobReader:
+        """A reader of the content from `offset` on.
+
+        With `offset` 0 the reader verifies: the `read` that meets the end raises IntegrityError unless size and digest
+        are right, so whoever read to `b""` holds verified bytes. From another offset only the length is checked.
+        Raises NotFound if the storage does not have it.
+        """
+        ...
+
+    def exists(self, descriptor: Descriptor) -> bool:
+        """True if the storage has the content. "Could not ask" is an error, never False."""
+        ...
+
+
+class Pusher(Protocol):
+    """Takes content. Nothing is visible under a digest that it does not have; pushing what is there is a no-op."""
+
+    def push(self, descriptor: Descriptor, reader: BlobReader) -> None:
+        """Store a blob, reading `reader` to its end; IntegrityError if size or digest differ."""
+        ...
+
+    def push_document(self, document: Document, tags: Sequence[str] = ()) -> None:
+        """Store a manifest or index, then point `tags` at it, in order."""
+        ...
+
+
+class Mounter(Protocol):
+    """Takes a blob from a neighbouring repository without moving its bytes."""
+
+    def mount(self, descriptor: Descriptor, from_repository: str) -> bool:
+        """True if the blob is there now; False if it has to be pushed."""
+        ...
+
+
+class Resolver(Protocol):
+    """Turns a tag or digest into a document."""
+
+    def resolve(self, target: str) -> Document:
+        """The manifest or index that `target` (a tag, or a digest with its algorithm) names; NotFound if there is none.
+
+        For a digest the bytes are verified against it.
+        """
+        ...
+
+
+class Tagger(Protocol):
+    """Moves tags."""
+
+    def tag(self, descriptor: Descriptor, name: str) -> None:
+        """Point the tag `name` at a stored manifest or index; NotFound if it is not stored."""
+        ...
+
+    def untag(self, name: str) -> None:
+        """Remove the tag, not the content; NotFound without it, Unsupported where the storage cannot."""
+        ...
+
+
+class TagLister(Protocol):
+    """Lists tags."""
+
+    def tags(self) -> Iterator[str]:
+        """Every tag once, page by page, in the storage's order; NotFound for an unknown repository."""
+        ...
+
+
+class ReferrerLister(Protocol):
+    """Lists what names a digest as its subject."""
+
+    def referrers(self, digest: Digest, artifact_type: str | None = None) -> Iterator[Descriptor]:
+        """Descriptors (with `artifact_type` and annotations) of the manifests whose subject is `digest`."""
+        ...
+
+
+class Deleter(Protocol):
+    """Removes content."""
+
+    def delete(self, descriptor: Descriptor) -> None:
+        """Remove a blob, or a manifest with all tags that point to it; NotFound if it is not there."""
+        ...
+
+
+class RepositoryLister(Protocol):
+    """Lists repositories of a registry or of a directory of layouts."""
+
+    def repositories(self) -> Iterator[str]:
+        """Every repository name once."""
+        ...
