@@ -39,7 +39,7 @@ _KINDS = ("go", "apt", "pip")
 _ROLES = ("client", "registry", "library")
 _REQUIRED = frozenset({"name", "role", "kind", "package", "version", "command", "needed_by", "timeout_s"})
 _NAME = re.compile(r"[a-z][a-z0-9-]*")
-_PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
+_SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 _CONTROL = re.compile(r"\x1b\[[0-9;]*[A-Za-z]|[\x00-\x1f\x7f-\x9f]+")
 
 
@@ -100,6 +100,8 @@ def load(path: Path = PEERS_FILE) -> tuple[Peer, ...]:
 def _peer(table: object, where: str) -> Peer:
     if not isinstance(table, dict):
         raise PeersFileError(f"{where}: not a table")
+    if "kind" in table and table["kind"] not in _KINDS:
+        raise PeersFileError(f"{where}: kind = {table['kind']!r} is not one of {', '.join(_KINDS)}")
     required = _REQUIRED | ({"module"} if table.get("kind") == "go" else frozenset())
     if lacking := sorted(required - set(table)):
         raise PeersFileError(f"{where}: lacks {', '.join(lacking)}")
@@ -112,9 +114,8 @@ def _peer(table: object, where: str) -> Peer:
     timeout_s, needed_by, environment = table["timeout_s"], table["needed_by"], table.get("environment", {})
     checks = {
         "name": _NAME.fullmatch(texts["name"]),
-        "version": _PLAIN.fullmatch(texts["version"]),
-        "command": _PLAIN.fullmatch(texts["command"]),
-        "kind": texts["kind"] in _KINDS,
+        "version": _SAFE.fullmatch(texts["version"]),
+        "command": _SAFE.fullmatch(texts["command"]),
         "role": texts["role"] in _ROLES,
         "timeout_s": type(timeout_s) is int and timeout_s > 0,
         "needed_by": isinstance(needed_by, list) and needed_by and all(use in USES for use in needed_by),
@@ -311,14 +312,19 @@ class Installer:
 
 def failure_line(output: str) -> str:
     """The line of a failed command's output that says why: an error if one is marked, else the last one."""
-    lines = [line.strip() for line in output.splitlines()]
+    # An indented line continues the one above it.
+    lines = [_plain(line) for line in output.splitlines() if not line[:1].isspace()]
     lines = [line for line in lines if line and not line.startswith("go: downloading ")]
     marked = [line for line in lines if re.match(r"(go|E|ERROR|error)\b ?:", line)]
     return _one_line((marked or lines[-1:] or ["it failed and said nothing"])[0])
 
 
+def _plain(text: str) -> str:
+    return " ".join(_CONTROL.sub(" ", text).split())
+
+
 def _one_line(text: str) -> str:
-    plain = " ".join(_CONTROL.sub(" ", text).split())
+    plain = _plain(text)
     return plain if len(plain) <= _REASON_CHARS else plain[: _REASON_CHARS - 1] + "…"
 
 
@@ -378,7 +384,7 @@ def missing_lines(reasons: Mapping[str, str]) -> list[str]:
 
 
 def _print_env(use: str | None, form: str) -> None:
-    found = {peer: _located(peer, os.environ) for peer in map(_named, (peer.name for peer in _needed(use)))}
+    found = [(peer, _located(peer, os.environ)) for peer in _needed(use)]
     if form == "json":
         rows = {
             peer.name: {
@@ -387,11 +393,11 @@ def _print_env(use: str | None, form: str) -> None:
                 "path": str(path) if path else None,
                 "seconds": _receipt(peer, os.environ).get("seconds"),
             }
-            for peer, path in found.items()
+            for peer, path in found
         }
         print(json.dumps(rows, indent=2))
         return
-    for peer, path in found.items():
+    for peer, path in found:
         if path is not None:
             variable = "PROVENDER_PEER_" + peer.name.upper().replace("-", "_")
             print(f"export {variable}={shlex.quote(str(path))}")

@@ -1,19 +1,21 @@
 """Versions and version ranges: SemVer 2 with an optional `v`, ranges in the grammar of Masterminds/semver v3.
 
 Pure, directly above the errors: no input or output, no clock, no environment; every text from outside is capped.
-Verdicts equal those of Masterminds/semver v3.5 (the grammar of Helm, Flux and vendir), with these deliberate differences:
+Verdicts equal those of Masterminds/semver v3.5 (the grammar of Helm, Flux and others) but for deliberate differences:
 
 - `^*` and `^x` match every version, as their documentation says; their code matches 0.0.0 alone.
 - Numeric prerelease identifiers of 20 digits and more compare as numbers, as SemVer 2 says; theirs become text.
 - What follows a wildcard in a range (`1.x.3`) is ignored, as there, but has to be a number or a wildcard.
-- A hyphen range is one item like any other: it may follow a space (`>0 1 - 2`) or touch `||` (`1 - 2||3`), which their
-  rewriting of the text refuses, and needs a space or comma before the next item (`1 - 2<3`), which it does not.
+- A hyphen range is one item like any other. It may follow a space (`>0 1 - 2`) or touch `||` (`0||3 - 4`), which their
+  rewriting of the text refuses or misreads, and needs a space or comma before the next item (not `1 - 2<3`).
+- The length of a whole range is capped, as there, but not once more that of each version in it.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from typing import Literal
 
 import msgspec
 
@@ -38,10 +40,34 @@ _PARTIAL = rf"v?{_SEGMENT}(?:\.{_SEGMENT})?(?:\.{_SEGMENT})?{_TAIL}"
 _HYPHEN_RANGE = re.compile(rf"{_PARTIAL}[{_WHITE}]+-[{_WHITE}]+{_PARTIAL}")
 _COMPARISON = re.compile(rf"(~>|[!<>]=|=[<>]|[=<>~^])?[{_WHITE}]*{_PARTIAL}")
 _SEPARATOR = re.compile(rf"[{_WHITE}]*,[{_WHITE}]*|[{_WHITE}]+")
-_SYNONYMS = {"": "=", "=>": ">=", "=<": "<=", "~>": "~"}
+
+_Operator = Literal["=", "!=", ">", "<", ">=", "<=", "~", "^"]
+_Kind = Literal["within", "=", "!=", ">", "<", "<="]
+_OPERATORS: dict[str, _Operator] = {
+    "": "=",
+    "=": "=",
+    "!=": "!=",
+    ">": ">",
+    "<": "<",
+    ">=": ">=",
+    "=>": ">=",
+    "<=": "<=",
+    "=<": "<=",
+    "~": "~",
+    "~>": "~",
+    "^": "^",
+}
 
 _VERSION_HINT = "write MAJOR.MINOR.PATCH, for example 1.4.2 or v1.4.2-rc.1"
 _RANGE_HINT = "write for example ^1.2, ~1.4.0, >=1.2 <3, 1.2.x, 1.2 - 1.6, * or alternatives joined by ||"
+_NEAR_MISSES = (
+    (re.compile("=="), "write = for one version"),
+    (re.compile("&"), "write a comma or a space between conditions that must all hold"),
+    (re.compile(r"\|"), "write || between alternatives"),
+    (re.compile("-"), "write a hyphen range with a space on both sides of the hyphen, as in 1.2 - 1.6"),
+    (re.compile(r"\.[0-9]"), "a version has three numbers at most: MAJOR.MINOR.PATCH"),
+    (re.compile("[A-Za-z]"), "a range holds versions only; to follow a tag by its name, ask for the tag instead"),
+)
 
 _Identifiers = tuple[int | str, ...]
 _IdentifierKeys = tuple[tuple[bool, int, str], ...]
@@ -96,29 +122,25 @@ class Version(msgspec.Struct, frozen=True):
         """A key that orders versions by SemVer 2 precedence; equal for versions that differ in build metadata only."""
         return self.major, self.minor, self.patch, not self.prerelease, _identifier_keys(self.prerelease)
 
-    @property
-    def is_prerelease(self) -> bool:
-        """Whether the version names a prerelease, as `1.0.0-rc.1` does."""
-        return bool(self.prerelease)
-
     def __str__(self) -> str:
         prerelease = "-" + ".".join(map(str, self.prerelease)) if self.prerelease else ""
         build = "+" + self.build if self.build else ""
         return f"{self._core()}{prerelease}{build}"
 
     def __lt__(self, other: Version) -> bool:
-        return self._order() < other._order() if isinstance(other, Version) else NotImplemented
+        return self.order() < other.order() if isinstance(other, Version) else NotImplemented
 
     def __le__(self, other: Version) -> bool:
-        return self._order() <= other._order() if isinstance(other, Version) else NotImplemented
+        return self.order() <= other.order() if isinstance(other, Version) else NotImplemented
 
     def __gt__(self, other: Version) -> bool:
-        return self._order() > other._order() if isinstance(other, Version) else NotImplemented
+        return self.order() > other.order() if isinstance(other, Version) else NotImplemented
 
     def __ge__(self, other: Version) -> bool:
-        return self._order() >= other._order() if isinstance(other, Version) else NotImplemented
+        return self.order() >= other.order() if isinstance(other, Version) else NotImplemented
 
-    def _order(self) -> tuple[_Precedence, _IdentifierKeys, str, bool, bool, str]:
+    def order(self) -> tuple[_Precedence, _IdentifierKeys, str, bool, bool, str]:
+        """The key of the total order, for sorting many versions fast."""
         build = _identifier_keys(_identifiers(self.build))
         is_full = self.original.removeprefix("v").startswith(self._core())
         return self.precedence, build, self.build, is_full, not self.original.startswith("v"), self.original
@@ -130,15 +152,14 @@ class Version(msgspec.Struct, frozen=True):
 class _Comparison(msgspec.Struct, frozen=True):
     """One comparison with a base: the first `width` places of a precedence count, "within" wants them all equal."""
 
-    operator: str
+    kind: _Kind
     base: _Precedence
     width: int
-    is_open: bool  # Nothing but wildcards: it leans on no version.
 
     def accepts(self, found: _Precedence) -> bool:
         """Whether a version of this precedence satisfies the comparison; prereleases are the alternative's matter."""
         base, width = self.base, self.width
-        match self.operator:
+        match self.kind:
             case "within":
                 return found >= base and found[:width] == base[:width]
             case "!=":
@@ -150,8 +171,21 @@ class _Comparison(msgspec.Struct, frozen=True):
                 return found[:width] <= base[:width]
             case "<":
                 return found < base
-            case _:
+            case "=":
                 return found == base
+
+    def edge(self) -> _Precedence | None:
+        """Where the accepted versions begin or end; `None` where they merely have a hole."""
+        major, minor = self.base[:2]
+        match self.kind, self.width:
+            case "!=", _:
+                return None
+            case ">", 1:
+                return major + 1, 0, 0, True, ()
+            case ">", 2:
+                return major, minor + 1, 0, True, ()
+            case _:
+                return self.base
 
 
 class _Alternative(msgspec.Struct, frozen=True):
@@ -159,6 +193,10 @@ class _Alternative(msgspec.Struct, frozen=True):
 
     comparisons: tuple[_Comparison, ...]
     allows_prerelease: bool
+
+    def covers(self, found: _Precedence) -> bool:
+        """Whether all comparisons accept this precedence, prereleases allowed or not."""
+        return all(comparison.accepts(found) for comparison in self.comparisons)
 
 
 class Range(msgspec.Struct, frozen=True):
@@ -181,10 +219,14 @@ class Range(msgspec.Struct, frozen=True):
         """Whether the version lies in the range; prereleases do only where an alternative names one."""
         found = version.precedence
         return any(
-            (alternative.allows_prerelease or not version.prerelease)
-            and all(comparison.accepts(found) for comparison in alternative.comparisons)
+            (alternative.allows_prerelease or not version.prerelease) and alternative.covers(found)
             for alternative in self.alternatives
         )
+
+    def almost_matches(self, version: Version) -> bool:
+        """Whether the version would lie in the range if prereleases took part everywhere."""
+        found = version.precedence
+        return any(alternative.covers(found) for alternative in self.alternatives)
 
     def __str__(self) -> str:
         return self.text
@@ -197,44 +239,41 @@ def select(tags: Iterable[str], wanted: Range) -> str | None:
     `v1.2.0` before `1.2` before `v1.2`, then the lexically last. The order of `tags` does not matter.
     """
     matching = [version for version in _versions(tags) if wanted.matches(version)]
-    return max(matching).original if matching else None
+    return max(matching, key=Version.order).original if matching else None
 
 
 def nearest(tags: Iterable[str], wanted: Range, limit: int = 3) -> list[str]:
-    """The tags to show when none is in the range, newest first: those closest to the versions that the range names.
+    """The tags to show when none is in the range, newest first.
 
-    Versions that several tags spell are named once. A range of nothing but wildcards gets the newest versions; without
-    any version among the tags, it is the lexically last tags.
+    Prereleases that only the range's silence about prereleases keeps out come before all others, then the versions
+    closest to an end of the range, on either side. A version that several tags spell is named once, as `select` would.
+    Without any version among the tags: the lexically last tags.
     """
     known = list(tags)
-    spelled: dict[tuple[_Precedence, str], Version] = {}
-    for version in sorted(_versions(known)):
-        spelled[version.precedence, version.build] = version
-    if not spelled:
-        return sorted(set(known), reverse=True)[: max(limit, 0)]
-    versions = sorted(spelled.values(), key=lambda version: (version.precedence, version.build))
-    bases = {c.base for a in wanted.alternatives for c in a.comparisons if not c.is_open}
-    distances = _distances(versions, bases, limit) if bases else {i: len(versions) - i for i in range(len(versions))}
-    closest = sorted(distances, key=lambda index: (distances[index], -index))[: max(limit, 0)]
+    count = max(limit, 0)
+    spelled = {(v.precedence, v.build): v for v in sorted(_versions(known), key=Version.order)}
+    versions = list(spelled.values())
+    if not versions:
+        return sorted(set(known), reverse=True)[:count]
+    steps = _steps_to_range(versions, wanted)
+    closest = sorted(range(len(versions)), key=lambda index: (steps[index], -index))[:count]
     return [versions[index].original for index in sorted(closest, reverse=True)]
 
 
-def _distances(versions: list[Version], bases: set[_Precedence], limit: int) -> dict[int, int]:
-    """For the versions next to a base: how many steps they are from the closest one."""
-    order: list[tuple[_Precedence, int]] = [(version.precedence, index) for index, version in enumerate(versions)]
-    order.extend((base, -1) for base in bases)
-    order.sort()
-    found: dict[int, int] = {}
-    above = 0
-    for _, index in order:
-        if index >= 0:
-            above = index + 1
-            continue
-        for step in range(1, limit + 1):
-            for neighbour in (above + step - 1, above - step):
-                if 0 <= neighbour < len(versions):
-                    found[neighbour] = min(step, found.get(neighbour, step))
-    return found
+def _steps_to_range(versions: list[Version], wanted: Range) -> list[int]:
+    """For each of the sorted versions: how many places it is from the closest end of the range; 0 within it."""
+    steps = [0 if wanted.almost_matches(version) else len(versions) for version in versions]
+    line = [(version.precedence, index) for index, version in enumerate(versions) if steps[index]]
+    edges = {edge for a in wanted.alternatives for c in a.comparisons if (edge := c.edge()) is not None}
+    # Ends stand among the versions with the index -1; without any, the newest version is the place to look at.
+    line = sorted(line + [(edge, -1) for edge in edges or {versions[-1].precedence}])
+    for walk in (line, line[::-1]):
+        walked = len(versions)
+        for _, index in walk:
+            walked = 0 if index < 0 else walked + 1
+            if index >= 0:
+                steps[index] = min(steps[index], walked)
+    return steps
 
 
 def _versions(tags: Iterable[str]) -> Iterable[Version]:
@@ -279,19 +318,25 @@ def _read_alternative(part: str, text: str) -> _Alternative:
         elif found := _COMPARISON.match(rest, position):
             pairs = [(found[1] or "", found.groups()[1:])]
         else:
-            raise _invalid_range(text, f"cannot be read at {_shown(rest[position:])}", _RANGE_HINT)
+            raise _unreadable(text, rest[position:])
         comparisons.extend(_comparison(operator, segments, text) for operator, segments in pairs)
         if found.end() == len(rest):
             return _Alternative(tuple(comparisons), any(not comparison.base[3] for comparison in comparisons))
         separator = _SEPARATOR.match(rest, found.end())
         if separator is None:
-            raise _invalid_range(text, f"cannot be read at {_shown(rest[found.end() :])}", _RANGE_HINT)
+            raise _unreadable(text, rest[found.end() :])
         position = separator.end()
+
+
+def _unreadable(text: str, rest: str) -> InvalidProject:
+    if not rest:
+        return _invalid_range(text, "ends where a version is expected", _RANGE_HINT)
+    hint = next((hint for pattern, hint in _NEAR_MISSES if pattern.match(rest)), _RANGE_HINT)
+    return _invalid_range(text, f"cannot be read at {_shown(rest)}", hint)
 
 
 def _comparison(operator: str, segments: tuple[str | None, ...], text: str) -> _Comparison:
     """The comparison of an operator with a version whose last parts may be missing or wildcards."""
-    operator = _SYNONYMS.get(operator, operator)
     *written, prerelease, _ = segments
     numbers: list[int] = []
     for segment in written:
@@ -308,11 +353,11 @@ def _comparison(operator: str, segments: tuple[str | None, ...], text: str) -> _
         )
     identifiers = _identifiers(prerelease or "")
     base = numbers[0], numbers[1], numbers[2], not identifiers, _identifier_keys(identifiers)
-    kind, width = _meaning(operator, numbers, given)
-    return _Comparison(kind, base, width, is_open=not given and not identifiers)
+    kind, width = _meaning(_OPERATORS[operator], numbers, given)
+    return _Comparison(kind, base, width)
 
 
-def _meaning(operator: str, numbers: list[int], given: int) -> tuple[str, int]:
+def _meaning(operator: _Operator, numbers: list[int], given: int) -> tuple[_Kind, int]:
     """How Masterminds reads an operator before `given` numbers: the kind of comparison, and the places that count."""
     match operator:
         case "=" if given == 3:

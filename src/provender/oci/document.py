@@ -112,7 +112,7 @@ class Document(msgspec.Struct, frozen=True):
     @classmethod
     def author(cls, view: Manifest | Index) -> Document:
         """The document of a view that we made: fixed key order, no whitespace, UTF-8, no trailing newline."""
-        raw = msgspec.json.encode(view)
+        raw = msgspec.json.encode(view, enc_hook=str)
         media_type = view.media_type or (INDEX if isinstance(view, Index) else MANIFEST)
         return cls(Descriptor.of(raw, media_type, artifact_type=view.artifact_type), raw)
 

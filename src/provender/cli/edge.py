@@ -1,0 +1,118 @@
+"""The edge: runs one command and turns whatever it raises into one message on stderr and an exit status.
+
+The only place with a broad `except`, and the only one that knows the exit statuses of failures that are not ours.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import sys
+from types import FrameType
+from typing import NoReturn
+
+import click
+
+from provender.cli.console import Console
+from provender.cli.group import root
+from provender.errors import ProvenderError
+
+__all__ = ["guarded"]
+
+INTERRUPTED = 130
+TERMINATED = 143
+BROKEN_PIPE = 141
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM, handled like Ctrl-C but for its exit status."""
+
+
+def guarded(arguments: list[str]) -> int:
+    """The exit status of the command line `arguments`, with everything said that there is to say."""
+    console = Console.from_environment(os.environ)
+    _handle_termination()
+    try:
+        status = root.main(args=arguments, prog_name="provender", standalone_mode=False, obj=console)
+        sys.stdout.flush()
+    except BaseException as error:
+        return _report(console, error)
+    return status if isinstance(status, int) else 0
+
+
+def _report(console: Console, error: BaseException) -> int:
+    console.stop_progress()
+    match error:
+        case click.exceptions.Exit():
+            return error.exit_code
+        case SystemExit():
+            return error.code if isinstance(error.code, int) else 1
+        case click.exceptions.Abort() | KeyboardInterrupt():
+            console.failure("interrupted; what was finished is kept, nothing is half done", code="interrupted")
+            return TERMINATED if isinstance(error, _Terminated) else INTERRUPTED
+        case BrokenPipeError():
+            _silence_stdout()
+            return BROKEN_PIPE
+        case click.UsageError():
+            _usage(console, error)
+            return error.exit_code
+        case click.ClickException():
+            console.failure(error.format_message(), code="usage", exit_status=error.exit_code)
+            return error.exit_code
+        case ProvenderError():
+            console.error(error)
+            return error.exit_status
+        case OSError():
+            return _system_failure(console, error)
+        case _:
+            return _bug(console, error)
+
+
+def _usage(console: Console, error: click.UsageError) -> None:
+    path = error.ctx.command_path if error.ctx is not None else "provender"
+    console.failure(error.format_message(), code="usage", exit_status=2, hint=f"see {path} --help")
+
+
+def _system_failure(console: Console, error: OSError) -> int:
+    where = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else None
+    hints = {
+        errno.ENOSPC: "free some space; nothing was changed",
+        errno.EDQUOT: "the disk quota is used up; nothing was changed",
+        errno.EROFS: "the file system is read-only",
+    }
+    denied = isinstance(error, PermissionError)
+    hint = "the file system refuses it: check owner and mode" if denied else hints.get(error.errno or 0)
+    status = 77 if denied else 74
+    text = (error.strerror or str(error) or type(error).__name__).lower()
+    console.failure(text, code="local-io", exit_status=status, where=where, hint=hint)
+    return status
+
+
+def _bug(console: Console, error: BaseException) -> int:
+    if console.debug:
+        import traceback
+
+        traceback.print_exception(error)
+    text = f"{type(error).__name__}: {error}"
+    hint = "this is a bug in provender; run again with --debug and report what it prints"
+    console.failure(text, code="bug", exit_status=70, hint=hint)
+    return 70
+
+
+def _handle_termination() -> None:
+    def terminate(_number: int, _frame: FrameType | None) -> NoReturn:
+        raise _Terminated
+
+    signal.signal(signal.SIGTERM, terminate)
+    # A parent that ignores Ctrl-C for its background jobs (`sh -c 'cmd &'`) hands that down; then it stays ignored.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        return
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _silence_stdout() -> None:
+    # The interpreter flushes stdout at exit; with the reader gone that would print a second complaint.
+    sink = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(sink, sys.stdout.fileno())
+    os.close(sink)

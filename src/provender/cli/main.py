@@ -1,0 +1,58 @@
+"""The entry point: the table of commands, imported lazily, and the edge where errors become exit statuses.
+
+The help texts of the table stand here so that `--help` imports no command.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from typing import Final
+
+from provender import __version__
+
+_Row = tuple[str, str]
+
+# name -> (module under cli.commands, one-line help); the order is the order of `--help`.
+PROJECT: Final[dict[str, _Row]] = {
+    "init": ("init", "Write a provender.yaml to start from."),
+    "add": ("add", "Add a dependency to provender.yaml and sync it."),
+    "remove": ("remove", "Remove a dependency and its files."),
+    "lock": ("lock", "Resolve provender.yaml into provender.lock."),
+    "sync": ("sync", "Make the project's directories equal to the lock."),
+    "check": ("check", "Report missing, changed and extra files."),
+    "list": ("list", "Show the dependencies and what is locked."),
+}
+ARTIFACT: Final[dict[str, _Row]] = {
+    "push": ("push", "Publish files as an artifact."),
+    "pull": ("pull", "Lay an artifact's files on disk."),
+    "resolve": ("resolve", "Print the digest that a reference names."),
+    "tags": ("tags", "List the tags of a repository."),
+    "tag": ("tag", "Point further tags at an artifact."),
+}
+REGISTRY: Final[dict[str, _Row]] = {
+    "login": ("login", "Keep credentials for a registry."),
+    "logout": ("logout", "Forget the credentials of a registry."),
+    "registry": ("registry", "Logical registries: list, explain."),
+    "completion": ("completion", "Print a completion script for a shell."),
+}
+SECTIONS: Final = {"Project": PROJECT, "Artifacts": ARTIFACT, "Registries and set-up": REGISTRY}
+
+
+def run() -> None:
+    """Run the command line of this process, and exit with its status."""
+    arguments = sys.argv[1:]
+    if arguments == ["--version"]:  # answered before click is imported: scripts ask for it often
+        sys.stdout.write(f"provender {__version__}\n")
+        return
+    from provender.cli.edge import guarded
+
+    sys.exit(guarded(arguments))
+
+
+def load(name: str) -> object:
+    """The click command of that name, imported now; None if there is none."""
+    for table in SECTIONS.values():
+        if name in table:
+            return import_module(f"provender.cli.commands.{table[name][0]}").command
+    return None

@@ -1,0 +1,106 @@
+"""Options that several commands share, and what they set on the console."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import click
+
+from provender.cli.console import Console
+
+__all__ = ["console_of", "jobs_option", "output_options", "registry_options"]
+
+_F = TypeVar("_F", bound=Callable[..., object])
+
+
+def console_of(ctx: click.Context) -> Console:
+    """The console of this run."""
+    console = ctx.find_object(Console)
+    if console is None:
+        raise click.UsageError("the command line was entered without its edge")
+    return console
+
+
+def _set(name: str) -> Callable[[click.Context, click.Parameter, object], object]:
+    def callback(ctx: click.Context, _parameter: click.Parameter, value: object) -> object:
+        if value is not None:
+            setattr(console_of(ctx), name, value)
+        return value
+
+    return callback
+
+
+def _no_progress(ctx: click.Context, _parameter: click.Parameter, value: bool) -> None:
+    if value:
+        console_of(ctx).progress_wanted = False
+
+
+def output_options(function: _F) -> _F:
+    """`--format -q -v --debug --no-progress --color`, for every command that reports."""
+    for decorate in reversed(
+        (
+            click.option(
+                "--format",
+                type=click.Choice(["text", "json"]),
+                default=None,
+                expose_value=False,
+                is_eager=True,
+                callback=_set("format"),
+                help="How to print the result.",
+            ),
+            click.option("-q", "--quiet", count=True, expose_value=False, callback=_set("quiet"), help="Say less."),
+            click.option("-v", "--verbose", count=True, expose_value=False, callback=_set("verbose"), help="Say more."),
+            click.option(
+                "--debug",
+                is_flag=True,
+                expose_value=False,
+                callback=_set("debug"),
+                help="Trace every request, secrets left out.",
+            ),
+            click.option(
+                "--no-progress", is_flag=True, expose_value=False, callback=_no_progress, help="Show no progress."
+            ),
+            click.option(
+                "--color",
+                type=click.Choice(["auto", "always", "never"]),
+                default=None,
+                expose_value=False,
+                callback=_set("color"),
+                help="When to colour.",
+            ),
+        )
+    ):
+        function = decorate(function)
+    return function
+
+
+def registry_options(function: _F) -> _F:
+    """`--registry --plain-http`, for every command that may speak to a registry."""
+    for decorate in reversed(
+        (
+            click.option(
+                "--registry",
+                "registries",
+                multiple=True,
+                metavar="ALIAS=LOCATION",
+                help="Bind a logical registry for this run (repeatable).",
+            ),
+            click.option("--plain-http", is_flag=True, help="Speak HTTP without TLS (loopback does anyway)."),
+        )
+    ):
+        function = decorate(function)
+    return function
+
+
+def jobs_option(function: _F) -> _F:
+    """`--concurrency`: how many transfers run at once."""
+    option = click.option(
+        "--concurrency",
+        "jobs",
+        type=click.IntRange(1, 64),
+        default=8,
+        show_default=True,
+        help="How many transfers run at once.",
+    )
+    return option(function)
