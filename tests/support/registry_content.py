@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import parse_qs, quote, urlencode
 
-__all__ = ["Content", "Reply", "Request", "digest_of"]
+__all__ = ["Content", "Reply", "Request", "digest_of", "problem"]
 
 _ROUTE = re.compile(r"/v2/(?P<name>.+)/(?P<kind>manifests|blobs|tags|referrers)/(?P<rest>.*)")
 _INDEX = "application/vnd.oci.image.index.v1+json"

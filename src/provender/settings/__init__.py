@@ -1,6 +1,6 @@
 """Settings files: a strict YAML 1.2 reader that knows positions, and its conversion to typed values.
 
-Pure (text in, values out), beside `errors` and `versions` at the bottom of the house; the one YAML reader of the project.
+Pure (text in, values out), beside `errors` and `versions` at the bottom of the house; the only YAML reader.
 """
 
 from provender.settings.binding import DecodeHook, convert, load

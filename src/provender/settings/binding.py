@@ -1,6 +1,6 @@
 """From a settings tree to typed values: unknown keys, wrong types and failed checks are told with file:line:column.
 
-msgspec decides what is valid; the walk over the types here only finds the place that it objects to, and says it plainly.
+msgspec decides what is valid; the walk over the types only finds the place that it objects to, and says it plainly.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ def load(text: str | bytes, kind: type[_T], *, where: str, dec_hook: DecodeHook 
 def convert(tree: Tree, kind: type[_T], *, dec_hook: DecodeHook | None = None, forbid_unknown: bool = True) -> _T:
     """The value of type `kind` that the tree spells.
 
-    A key that a struct does not have is an error with "did you mean", whatever the struct's own configuration; keys that
-    begin with `x-` are dropped from every struct. (In a map of names, such as dependencies, `x-…` is a name.) ValueError,
-    TypeError and ProvenderError of a `dec_hook` or `__post_init__` become InvalidProject at the value's place.
+    A key that a struct does not have is an error with "did you mean", whatever the struct's own configuration; keys
+    that begin with `x-` are dropped from every struct. (In a map of names, such as dependencies, `x-…` is a name.)
+    ValueError, TypeError and ProvenderError of a `dec_hook` or `__post_init__` become InvalidProject at the value.
     """
     node = _pruned(tree, tree.node, kind, (), forbid_unknown=forbid_unknown)
     problem: msgspec.ValidationError | ProvenderError
@@ -121,7 +121,7 @@ class _Explainer:
 
     def _problem(self, value: object, kind: object) -> msgspec.ValidationError | ProvenderError | None:
         try:
-            msgspec.convert(value, kind, dec_hook=self._dec_hook)  # type: ignore[call-overload]  # any type form
+            msgspec.convert(value, kind, dec_hook=self._dec_hook)
         except (msgspec.ValidationError, ProvenderError) as error:
             return error
         return None

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import closing
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -90,7 +89,7 @@ class Tree(msgspec.Struct, frozen=True):
         return None if node is None else Tree(self.where, node, (*self.path, *path))
 
     def position(self, path: Path = (), *, of_key: bool = False) -> tuple[int, int]:
-        """Line and column, from 1, of the value at `path` (or of its key); of the nearest parent if it is not written."""
+        """Line and column, from 1, of the value at `path` or of its key; of the nearest parent if it is absent."""
         node = self.node
         place = (node.line, node.column)
         for number, part in enumerate(path):
@@ -124,8 +123,8 @@ class Tree(msgspec.Struct, frozen=True):
 def load_tree(text: str | bytes, *, where: str) -> Tree:
     """The one YAML document in `text`, which `where` names in messages.
 
-    Strict: UTF-8, at most 1 MiB, 64 levels, no second document, duplicate key, alias, anchor, merge key or tag outside of
-    the core schema; keys are text. An empty document is None. Raises InvalidProject with `file:line:column`.
+    Strict: UTF-8, at most 1 MiB, 64 levels, no second document, duplicate key, alias, anchor, merge key or tag outside
+    of the core schema; keys are text. An empty document is None. Raises InvalidProject with `file:line:column`.
     """
     return Tree(where, _Reader(_decoded(text, where), where).read())
 
@@ -200,16 +199,15 @@ class _Reader:
 
         documents = 0
         try:
-            with closing(_events(self._text)) as events:
-                for event in events:
-                    if isinstance(event, yaml.DocumentStartEvent):
-                        documents += 1
-                        if documents > 1:
-                            raise self._refused(event, "a second document begins here", "one file holds one document")
-                    elif isinstance(event, yaml.NodeEvent):
-                        self._take(event)
-                    elif isinstance(event, yaml.CollectionEndEvent):
-                        self._stack.pop()
+            for event in _events(self._text):
+                if isinstance(event, yaml.DocumentStartEvent):
+                    documents += 1
+                    if documents > 1:
+                        raise self._refused(event, "a second document begins here", "one file holds one document")
+                elif isinstance(event, yaml.NodeEvent):
+                    self._take(event)
+                elif isinstance(event, yaml.CollectionEndEvent):
+                    self._stack.pop()
         except yaml.YAMLError as error:
             raise self._syntax_error(error) from error
         return self._root if self._root is not None else Node(None, 1, 1)
@@ -341,7 +339,8 @@ def _events(text: str) -> Iterator[yaml.Event]:
 
 
 def _position(event: yaml.Event) -> tuple[int, int]:
-    return event.start_mark.line + 1, event.start_mark.column + 1
+    mark = event.start_mark
+    return (mark.line + 1, mark.column + 1) if mark is not None else (1, 1)
 
 
 def _resolved(text: str) -> object:
