@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from socketserver import TCPServer
 
 from support.faults import Action, Corrupt, Delay, DropHeader, Reset, SetHeader, Stall, Truncate
 from support.registry_content import Reply, Request
@@ -72,8 +73,7 @@ class _HttpServer(ThreadingHTTPServer):
 
     def server_bind(self) -> None:
         # HTTPServer.server_bind asks the resolver for the host's name, which can take seconds.
-        socket_server_bind = super(ThreadingHTTPServer.__mro__[2], self).server_bind
-        socket_server_bind()
+        TCPServer.server_bind(self)
         self.server_name, self.server_port = "127.0.0.1", int(self.server_address[1])
 
     def get_request(self) -> tuple[socket.socket, object]:
@@ -102,7 +102,6 @@ class _HttpServer(ThreadingHTTPServer):
 
     def handle_error(self, request: object, client_address: object) -> None:
         error = sys.exc_info()[1]
-        # ValueError: a handler that reset its own connection meets its closed file.
         if error is not None and not isinstance(error, ConnectionError | TimeoutError | ssl.SSLError):
             self.errors.append(error)
 

@@ -21,7 +21,9 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     entries: int = 1_000_000
     """Members of archives: files, links and directories, implied directories too."""
     total_bytes: int = 64 * _GIB
-    """Content written; also what one stream may decompress to."""
+    """Content written."""
+    stream_bytes: int = 72 * _GIB
+    """What one stream may decompress to: content, and the headers of an archive around it."""
     file_bytes: int = 64 * _GIB
     """Content of one file."""
     link_bytes: int = 4 * _GIB
@@ -35,8 +37,12 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """One component, in UTF-8."""
     path_bytes: int = 4096
     """A whole path or link target, in UTF-8."""
+    total_name_bytes: int = 256 * _MIB
+    """All paths and link targets together: they are held in memory."""
     pax_bytes: int = _MIB
     """One extended header (pax records, GNU long name)."""
+    members: int = 2_000_000
+    """Members (gzip) or frames (zstd) of one compressed stream."""
     zstd_window_log: int = 27
     """Base-2 logarithm of the largest window that a zstd frame may ask memory for (27: 128 MiB, as the zstd tool)."""
 

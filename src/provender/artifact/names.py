@@ -14,7 +14,7 @@ from typing import Final, NoReturn
 from provender.artifact.limits import DEFAULT_LIMITS, Limits
 from provender.errors import IntegrityError
 
-__all__ = ["check_link", "check_links", "fold", "split_path"]
+__all__ = ["check_link", "check_links", "check_target", "fold", "fold_text", "shown", "split_path"]
 
 # Most names are of these characters alone and need no closer look. No ':' (drive, alternate data stream), no '\'.
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_@+=,~-][A-Za-z0-9_@+=,~.-]*(?<!\.)")
@@ -79,7 +79,7 @@ def check_link(
     `links` are the targets of all symbolic links of the tree by `fold` of their path: components of the target that are
     links themselves are followed (`a -> b/..` with `b -> c/d` is `c`). The target itself need not exist.
     """
-    _check_target(parts, target, where, limits)
+    check_target(parts, target, where=where, limits=limits)
     known = {} if links is None else links
     at = list(parts[:-1])
     todo = target.split("/")[::-1]
@@ -114,7 +114,8 @@ def check_links(links: Mapping[str, str], *, where: str, limits: Limits = DEFAUL
         check_link(tuple(path.split("/")), target, where=where, links=known, limits=limits)
 
 
-def _check_target(parts: tuple[str, ...], target: str, where: str, limits: Limits) -> None:
+def check_target(parts: tuple[str, ...], target: str, *, where: str, limits: Limits = DEFAULT_LIMITS) -> None:
+    """Nothing, if `target` is text that a link may hold: relative, of checked components; where it leads is not asked."""
     if not target:
         _refuse_link(parts, target, "has no target", where)
     if target[0] == "/":
@@ -156,7 +157,7 @@ def _encoded(part: str, text: str, where: str) -> bytes:
 
 def _bad_name(text: str, why: str, where: str) -> IntegrityError:
     return IntegrityError(
-        f"the name {_shown(text)} {why}",
+        f"the name {shown(text)} {why}",
         code="bad-name",
         where=where,
         hint="nothing was unpacked; ask whoever published it for an artifact with plain relative names",
@@ -169,12 +170,13 @@ def _refuse(text: str, why: str, where: str) -> NoReturn:
 
 def _refuse_link(parts: tuple[str, ...], target: str, why: str, where: str) -> NoReturn:
     raise IntegrityError(
-        f"the link {_shown('/'.join(parts))} to {_shown(target)} {why}",
+        f"the link {shown('/'.join(parts))} to {shown(target)} {why}",
         code="bad-link",
         where=where,
         hint="nothing was unpacked; a symbolic link has to be relative and stay inside the artifact",
     )
 
 
-def _shown(text: str) -> str:
+def shown(text: str) -> str:
+    """`text` quoted for a message: ASCII, at most 200 characters of it."""
     return ascii(text if len(text) <= 200 else text[:200] + "...")

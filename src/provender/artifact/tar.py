@@ -1,0 +1,300 @@
+"""Tar archives unpacked into a tree: our own reader, because what an archive may do here is decided member by member.
+
+Artifact layer, over the decompressed stream and the tree writer. One pass, a window of a few MiB, no seeking.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final, Literal, NoReturn
+
+import msgspec
+
+from provender.artifact.compression import Stream
+from provender.artifact.header import BLOCK_BYTES, Header, bad_archive, parse_header, parse_pax, parse_pax_size
+from provender.artifact.limits import DEFAULT_LIMITS, Limits
+from provender.artifact.names import shown, split_path
+from provender.artifact.tree import TreeWriter
+from provender.errors import IntegrityError, ProvenderError, Unsupported
+
+__all__ = ["Member", "TarReader", "extract_tar"]
+
+_CHUNK_BYTES: Final = 1 << 20
+_ZERO_BLOCK: Final = bytes(BLOCK_BYTES)
+_MAX_EXTENSIONS: Final = 8
+_HINT: Final = "nothing was unpacked; the archive is damaged or hostile"
+_ROOT: Final = frozenset((".", "./"))
+_FILES: Final = frozenset((b"0", b"\0", b"7"))
+_SPECIAL: Final = {b"3": "a character device", b"4": "a block device", b"6": "a FIFO"}
+_KINDS: Final[dict[bytes, Literal["link", "hardlink", "directory"]]] = {
+    b"1": "hardlink",
+    b"2": "link",
+    b"5": "directory",
+}
+
+
+class Member(msgspec.Struct, frozen=True, gc=False):
+    """One member of an archive. `parts` are checked; `()` is the root, only ever a directory."""
+
+    parts: tuple[str, ...]
+    kind: Literal["file", "directory", "link", "hardlink"]
+    size: int
+    executable: bool
+    link: str
+    """The unchecked target of a link."""
+
+
+def extract_tar(
+    stream: Stream,
+    writer: TreeWriter,
+    *,
+    limits: Limits = DEFAULT_LIMITS,
+    origin: str,
+    strip: tuple[str, ...] = (),
+) -> None:
+    """Unpacks all of `stream` into `writer` and reads it to its end; the names lose the prefix `strip`.
+
+    Raises IntegrityError for a damaged or hostile archive and for members outside of `strip`, Unsupported (code
+    `sparse-file`) for sparse files.
+    """
+    reader = TarReader(stream, limits=limits, where=origin)
+    depth = len(strip)
+    while (member := reader.next()) is not None:
+        parts = member.parts
+        if depth:
+            if parts[:depth] != strip or (len(parts) == depth and member.kind != "directory"):
+                if member.kind == "directory" and strip[: len(parts)] == parts:
+                    continue
+                _refuse_outside(parts, strip, origin)
+            parts = parts[depth:]
+        if member.kind == "file":
+            content = reader.content()
+            writer.file(parts, content, executable=member.executable, size=member.size, origin=origin)
+        elif member.kind == "directory":
+            if parts:
+                writer.directory(parts, origin=origin)
+        elif member.kind == "link":
+            writer.symlink(parts, member.link, origin=origin)
+        else:
+            target = split_path(member.link, where=origin, limits=limits)
+            if target[:depth] != strip or len(target) == depth:
+                _refuse_outside(target, strip, origin)
+            writer.hardlink(parts, target[depth:], origin=origin)
+    stream.drain()
+
+
+class TarReader:
+    """The members of a tar in order. After a file, `content` gives its bytes; what was not taken is skipped."""
+
+    def __init__(self, stream: Stream, *, limits: Limits = DEFAULT_LIMITS, where: str = "") -> None:
+        self._stream = stream
+        self._limits = limits
+        self._where = where
+        self._buffer = b""
+        self._at = 0
+        self._left = 0
+        self._padding = 0
+        self._members = 0
+        self._parent = ""
+        self._parent_parts: tuple[str, ...] = ()
+
+    def next(self) -> Member | None:
+        """The next member; None at the end of the archive (the stream may go on)."""
+        try:
+            return self._next()
+        except ProvenderError as error:
+            error.at(self._where)
+            raise
+
+    def content(self) -> memoryview | Iterator[bytes]:
+        """The content of the file that `next` gave: at once when it is small, else in pieces."""
+        size = self._left
+        if size > _CHUNK_BYTES:
+            return self._pieces()
+        self._fill(size + self._padding)
+        start = self._at
+        self._at += size + self._padding
+        self._left = self._padding = 0
+        return memoryview(self._buffer)[start : start + size]
+
+    def _next(self) -> Member | None:
+        self._skip()
+        name: bytes | None = None
+        link: bytes | None = None
+        size: int | None = None
+        for _ in range(_MAX_EXTENSIONS):
+            header = self._header()
+            if header is None:
+                if name is not None or link is not None or size is not None:
+                    raise bad_archive("the archive ends after an extended header")
+                return None
+            if header.kind == b"x":
+                records = parse_pax(self._extension(header))
+                _check_pax(records)
+                # An empty value takes the header's own.
+                name, link = records.get(b"path") or name, records.get(b"linkpath") or link
+                if text := records.get(b"size"):
+                    size = parse_pax_size(text)
+            elif header.kind == b"g":
+                _check_global(parse_pax(self._extension(header)))
+            elif header.kind == b"L":
+                name = self._extension(header).rstrip(b"\0")
+            elif header.kind == b"K":
+                link = self._extension(header).rstrip(b"\0")
+            else:
+                return self._member(
+                    header,
+                    header.name if name is None else name,
+                    header.link if link is None else link,
+                    header.size if size is None else size,
+                )
+        raise bad_archive(f"more than {_MAX_EXTENSIONS} extended headers follow each other")
+
+    def _header(self) -> Header | None:
+        self._fill(BLOCK_BYTES)
+        at = self._at
+        self._at = at + BLOCK_BYTES
+        self._members += 1
+        # Names have their own count in the tree; this bounds headers that make no name.
+        if self._members > self._limits.entries * 4:
+            raise IntegrityError(
+                f"more than {self._limits.entries * 4} headers", code="too-many-entries", where=self._where, hint=_HINT
+            )
+        block = self._buffer[at : at + BLOCK_BYTES]
+        if not block[0] and block == _ZERO_BLOCK:
+            self._fill(BLOCK_BYTES)
+            if self._buffer[self._at : self._at + BLOCK_BYTES] != _ZERO_BLOCK:
+                raise bad_archive("a single block of zeros stands between headers")
+            self._at += BLOCK_BYTES
+            return None
+        return parse_header(block)
+
+    def _member(self, header: Header, name: bytes, link: bytes, size: int) -> Member:
+        kind = header.kind
+        text = _text(name)
+        if kind in _FILES:
+            # Old writers mark directories by the slash alone.
+            if not text.endswith("/"):
+                parts = self._split(text)
+                self._left = size
+                self._padding = -size % BLOCK_BYTES
+                return Member(parts, "file", size, header.mode & 0o100 != 0, "")
+            kind = b"5"
+        found = _KINDS.get(kind)
+        if found is None:
+            _refuse_kind(kind, text)
+        if size:
+            # Readers disagree about whether content follows.
+            raise bad_archive(f"{shown(text)} is no file, but has a size")
+        if found == "directory":
+            return Member(() if text in _ROOT else self._split(text), found, 0, False, "")
+        return Member(self._split(text), found, 0, False, _text(link))
+
+    def _split(self, text: str) -> tuple[str, ...]:
+        """`split_path`, which is asked only for the last component while the directory stays the same."""
+        parent, slash, name = text.rpartition("/")
+        if slash and parent == self._parent and name:
+            parts = self._parent_parts + split_path(name, where=self._where, limits=self._limits)
+            if len(parts) <= self._limits.depth and len(text) * 4 <= self._limits.path_bytes:
+                return parts
+        parts = split_path(text, where=self._where, limits=self._limits)
+        if slash and name and name != ".":
+            self._parent, self._parent_parts = parent, parts[:-1]
+        return parts
+
+    def _extension(self, header: Header) -> bytes:
+        if header.size > self._limits.pax_bytes:
+            raise bad_archive(f"an extended header is over the limit of {self._limits.pax_bytes} bytes")
+        padded = header.size + -header.size % BLOCK_BYTES
+        self._fill(padded)
+        start = self._at
+        self._at += padded
+        return self._buffer[start : start + header.size]
+
+    def _pieces(self) -> Iterator[bytes]:
+        while self._left:
+            if self._at >= len(self._buffer):
+                self._buffer, self._at = self._more(), 0
+            piece = self._buffer[self._at : self._at + self._left]
+            if self._at == 0 and len(piece) == len(self._buffer):
+                self._buffer = b""
+            else:
+                self._at += len(piece)
+            self._left -= len(piece)
+            yield piece
+        self._skip()
+
+    def _skip(self) -> None:
+        """Passes over what is left of the present member."""
+        left = self._left + self._padding
+        self._left = self._padding = 0
+        while left > len(self._buffer) - self._at:
+            left -= len(self._buffer) - self._at
+            self._buffer, self._at = self._more(), 0
+        self._at += left
+
+    def _fill(self, size: int) -> None:
+        """Makes `size` bytes stand in the buffer from `_at` on."""
+        have = len(self._buffer) - self._at
+        if have >= size:
+            return
+        pieces = [self._buffer[self._at :]]
+        while have < size:
+            pieces.append(self._more())
+            have += len(pieces[-1])
+        self._buffer, self._at = b"".join(pieces), 0
+
+    def _more(self) -> bytes:
+        piece = self._stream.read(_CHUNK_BYTES)
+        if not piece:
+            raise IntegrityError("the archive is cut off", code="truncated", where=self._where, hint=_HINT)
+        return piece
+
+
+def _check_pax(records: dict[bytes, bytes]) -> None:
+    for key in records:
+        if key.startswith(b"GNU.sparse."):
+            raise _sparse()
+
+
+def _check_global(records: dict[bytes, bytes]) -> None:
+    """Global records that readers would apply to all members, or not, are refused; others say nothing to us."""
+    _check_pax(records)
+    for key in (b"path", b"linkpath", b"size"):
+        if key in records:
+            raise bad_archive(f"a global pax header sets {key.decode()!r} for all members")
+
+
+def _sparse() -> Unsupported:
+    return Unsupported(
+        "the archive has a sparse file",
+        code="sparse-file",
+        exit_status=65,
+        hint="pack it again without --sparse",
+    )
+
+
+def _text(raw: bytes) -> str:
+    try:
+        return raw.decode()
+    except UnicodeDecodeError as error:
+        raise IntegrityError(
+            f"the name {shown(raw.decode('utf-8', 'backslashreplace'))} is not valid UTF-8", code="bad-name", hint=_HINT
+        ) from error
+
+
+def _refuse_kind(kind: bytes, text: str) -> NoReturn:
+    if kind == b"S":
+        raise _sparse()
+    if (special := _SPECIAL.get(kind)) is not None:
+        raise IntegrityError(f"{shown(text)} is {special}", code="special-file", hint=_HINT)
+    raise bad_archive(f"{shown(text)} is of the unknown kind {ascii(kind.decode('latin-1'))}")
+
+
+def _refuse_outside(parts: tuple[str, ...], strip: tuple[str, ...], origin: str) -> NoReturn:
+    raise IntegrityError(
+        f"{shown('/'.join(parts))} is outside of {shown('/'.join(strip))}, the only directory of this archive",
+        code="outside-prefix",
+        where=origin,
+        hint="nothing was unpacked; ask the publisher for an archive that matches its title",
+    )

@@ -1,0 +1,383 @@
+"""The tree that layers unpack into: one table of names for all of them, one root descriptor, and its digest.
+
+Artifact layer. Whatever writes into a tree (tar members, raw layers by title) goes through `TreeWriter`, which alone
+decides which names may stand beside each other.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from types import TracebackType
+from typing import Final, Literal, Protocol, Self, runtime_checkable
+
+import msgspec
+
+from provender.artifact.limits import DEFAULT_LIMITS, Limits
+from provender.artifact.names import check_link, check_target, fold_text, shown
+from provender.artifact.rooted import RootedDirectory
+from provender.errors import Conflict, IntegrityError, ProvenderError
+from provender.oci import Digest
+
+__all__ = ["Content", "Entry", "Reader", "TreeWriter", "tree_digest"]
+
+_CHUNK_BYTES: Final = 1 << 20
+_MODES: Final = {False: 0o644, True: 0o755}
+
+
+@runtime_checkable
+class Reader(Protocol):
+    """Anything to read from; `b""` is the end."""
+
+    def read(self, size: int = -1, /) -> bytes: ...
+
+
+Content = bytes | memoryview | Iterable[bytes | memoryview] | Reader
+
+
+class Entry(msgspec.Struct, frozen=True, gc=False):
+    """A file or symbolic link of a tree. Directories are not listed."""
+
+    path: str
+    """Relative, with `/`."""
+    kind: Literal["f", "l"]
+    mode: Literal["644", "755", "-"]
+    content: str
+    """The sha256 of a file in hexadecimal; the target of a link."""
+    size: int
+    """Bytes of a file; 0 for a link."""
+
+
+def tree_digest(entries: Iterable[Entry]) -> Digest:
+    """The digest of a tree as the lock holds it; the order of `entries` does not matter."""
+    hasher = hashlib.sha256()
+    # Code points sort as their UTF-8 bytes do.
+    for entry in sorted(entries, key=lambda entry: entry.path):
+        hasher.update(f"{entry.kind} {entry.mode} {entry.content}\0{entry.path}\n".encode())
+    return Digest(f"sha256:{hasher.hexdigest()}")
+
+
+class _Claim(msgspec.Struct, gc=False):
+    """What one origin says that a path is. A hard link ("h") becomes a file when the tree is finished."""
+
+    path: str
+    kind: Literal["f", "l", "h"]
+    origin: str
+    executable: bool = False
+    content: str = ""
+    size: int = 0
+
+
+class TreeWriter:
+    """Writes a tree into `root`, an existing empty directory; several threads may write at once.
+
+    `origin` names the layer that a name comes from. Within one origin a name comes once (directories may repeat); two
+    origins may give the same path only the same content. `finish` makes the links and gives the entries; without it the
+    directory is to be thrown away. After any error too: nothing is taken back.
+    """
+
+    def __init__(self, root: str, limits: Limits = DEFAULT_LIMITS) -> None:
+        self._limits = limits
+        self._where = root
+        self._disk = RootedDirectory(root)
+        self._lock = threading.Lock()
+        self._directories: dict[str, str] = {"": ""}
+        self._claims: dict[str, _Claim] = {}
+        self._repeated: dict[tuple[str, str], _Claim] = {}
+        self._folded: dict[str, str] = {}
+        self._names = 0
+        self._name_bytes = 0
+        self._bytes = 0
+
+    def directory(self, parts: tuple[str, ...], *, origin: str) -> None:
+        """Creates a directory with its parents; one that is there is fine."""
+        with self._lock:
+            self._make("/".join(parts), origin)
+
+    def file(
+        self, parts: tuple[str, ...], content: Content, *, executable: bool, size: int | None = None, origin: str
+    ) -> None:
+        """Writes and hashes a file. With `size` the content has to have exactly that many bytes."""
+        path = "/".join(parts)
+        parent = "/".join(parts[:-1])
+        with self._lock:
+            if size is not None:
+                self._spend(size, path, 0)
+            claim, is_first = self._claim(path, parent, "f", origin)
+            claim.executable = executable
+            directory = self._disk.acquire(parent) if is_first else None
+        if directory is None:
+            self._take(claim, content, size, _nowhere)
+            return
+        try:
+            fd = self._disk.create(directory, parts[-1], _MODES[executable])
+            try:
+                self._take(claim, content, size, lambda piece: _write(fd, piece))
+            finally:
+                os.close(fd)
+        finally:
+            with self._lock:
+                self._disk.release(directory)
+
+    def symlink(self, parts: tuple[str, ...], target: str, *, origin: str) -> None:
+        """Notes a symbolic link, which is checked and made by `finish`."""
+        check_target(parts, target, where=origin, limits=self._limits)
+        self._note(parts, "l", target, origin)
+
+    def hardlink(self, parts: tuple[str, ...], target_parts: tuple[str, ...], *, origin: str) -> None:
+        """Notes a second name for a file of this tree; `finish` makes it a copy, so that the two stay apart."""
+        self._note(parts, "h", "/".join(target_parts), origin)
+
+    def finish(self) -> tuple[Entry, ...]:
+        """Resolves hard links, compares what several origins wrote, makes the links; the entries sorted by path."""
+        with self._lock:
+            for claim in (*self._claims.values(), *self._repeated.values()):
+                if not claim.content:
+                    raise self._refused(f"{shown(claim.path)} was not written to its end", "unfinished", claim.origin)
+            copies = self._resolve()
+            for (path, _), claim in self._repeated.items():
+                _compare(self._claims[path], claim)
+            links = {claim.path: claim for claim in self._claims.values() if claim.kind == "l"}
+            targets = {fold_text(path): claim.content for path, claim in links.items()}
+            for path, claim in links.items():
+                parts = tuple(path.split("/"))
+                check_link(parts, claim.content, where=claim.origin, links=targets, limits=self._limits)
+            for path, source in copies.items():
+                self._copy(source, path)
+            for path, claim in links.items():
+                self._link(path, claim.content)
+            self._disk.close()
+            return tuple([_entry(claim) for _, claim in sorted(self._claims.items())])
+
+    def close(self) -> None:
+        """Lets go of every descriptor; for a tree that is given up."""
+        with self._lock:
+            self._disk.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None:
+        self.close()
+
+    # The table of names; all of these are called with the lock held.
+
+    def _claim(self, path: str, parent: str, kind: Literal["f", "l", "h"], origin: str) -> tuple[_Claim, bool]:
+        """The claim of `origin` to `path`, and True if it is the first to have it."""
+        claim = _Claim(path, kind, origin)
+        first = self._claims.get(path)
+        if first is not None:
+            if first.origin == origin or (path, origin) in self._repeated:
+                raise self._refused(f"{shown(path)} comes twice in one archive", "duplicate-name", origin)
+            self._count(path, origin)
+            self._repeated[path, origin] = claim
+            return claim, False
+        if path in self._directories:
+            raise self._clash(path, self._directories[path], origin, "a directory and something else")
+        if parent not in self._directories:
+            self._make(parent, origin)
+        self._enter(path, origin)
+        self._claims[path] = claim
+        return claim, True
+
+    def _make(self, path: str, origin: str) -> None:
+        if path in self._directories:
+            return
+        parent = path.rpartition("/")[0]
+        if parent not in self._directories:
+            self._make(parent, origin)
+        if (found := self._claims.get(path)) is not None:
+            if found.kind == "l":
+                raise self._refused(f"{shown(path)} is a symbolic link and a directory", "through-link", origin)
+            raise self._clash(path, found.origin, origin, "a file and a directory")
+        self._enter(path, origin)
+        self._directories[path] = origin
+        self._disk.make_directory(path)
+
+    def _enter(self, path: str, origin: str) -> None:
+        self._count(path, origin)
+        known = self._folded.setdefault(fold_text(path), path)
+        if known != path:
+            raise self._refused(
+                f"{shown(known)} and {shown(path)} are one name where case or Unicode form does not count",
+                "case-collision",
+                origin,
+            )
+
+    def _count(self, path: str, origin: str) -> None:
+        self._names += 1
+        self._name_bytes += len(path)
+        if self._names > self._limits.entries:
+            raise self._refused(f"more than {self._limits.entries} entries", "too-many-entries", origin)
+        if self._name_bytes > self._limits.total_name_bytes:
+            raise self._refused(
+                f"names and link targets of more than {self._limits.total_name_bytes} bytes", "too-many-entries", origin
+            )
+
+    def _note(self, parts: tuple[str, ...], kind: Literal["l", "h"], target: str, origin: str) -> None:
+        with self._lock:
+            claim, _ = self._claim("/".join(parts), "/".join(parts[:-1]), kind, origin)
+            self._name_bytes += len(target)
+            claim.content = target
+
+    def _spend(self, size: int, path: str, before: int) -> None:
+        """Counts `size` bytes more for `path`, which had `before`."""
+        self._bytes += size
+        if before + size > self._limits.file_bytes:
+            raise self._refused(f"{shown(path)} is over the limit of {self._limits.file_bytes} bytes", "too-large", "")
+        if self._bytes > self._limits.total_bytes:
+            raise self._refused(f"the content is over the limit of {self._limits.total_bytes} bytes", "too-large", "")
+
+    # Content.
+
+    def _take(
+        self, claim: _Claim, content: Content, size: int | None, write: Callable[[bytes | memoryview], None]
+    ) -> None:
+        if isinstance(content, (bytes, memoryview)):
+            total = len(content)
+            if size is None:
+                with self._lock:
+                    self._spend(total, claim.path, 0)
+            write(content)
+            claim.content = hashlib.sha256(content).hexdigest()
+        else:
+            total = 0
+            hasher = hashlib.sha256()
+            for piece in _pieces(content):
+                if size is None:
+                    with self._lock:
+                        self._spend(len(piece), claim.path, total)
+                total += len(piece)
+                if size is not None and total > size:
+                    break
+                write(piece)
+                hasher.update(piece)
+            claim.content = hasher.hexdigest()
+        claim.size = total
+        if size is not None and total != size:
+            claim.content = ""
+            raise self._refused(
+                f"{shown(claim.path)} does not have the {size} bytes that were declared", "size-mismatch", claim.origin
+            )
+
+    # Finishing.
+
+    def _resolve(self) -> dict[str, _Claim]:
+        """Turns every hard link into a file that equals its target; which paths are to be copied from which file."""
+        copies: dict[str, _Claim] = {}
+        copied = 0
+        pending = [claim for claim in (*self._claims.values(), *self._repeated.values()) if claim.kind == "h"]
+        sources = [(claim, self._source(claim)) for claim in pending]
+        for claim, source in sources:
+            if self._claims[claim.path] is claim:
+                copied += source.size
+                if copied > self._limits.link_bytes:
+                    message = f"hard links ask for copies of more than {self._limits.link_bytes} bytes"
+                    raise self._refused(message, "too-large", claim.origin)
+                self._spend(source.size, claim.path, 0)
+                copies[claim.path] = source
+        for claim, source in sources:
+            claim.kind, claim.content = "f", source.content
+            claim.size, claim.executable = source.size, source.executable
+        return copies
+
+    def _source(self, claim: _Claim) -> _Claim:
+        """The file that a hard link names, through other hard links."""
+        seen = {claim.path}
+        found: _Claim | None = claim
+        while found is not None and found.kind == "h":
+            found = self._claims.get(found.content)
+            if found is not None and found.path in seen:
+                found = None
+            elif found is not None:
+                seen.add(found.path)
+        if found is None or found.kind != "f":
+            raise self._refused(
+                f"the hard link {shown(claim.path)} to {shown(claim.content)} does not name a file of this artifact",
+                "bad-link",
+                claim.origin,
+            )
+        return found
+
+    def _copy(self, source: _Claim, path: str) -> None:
+        from_parent, _, from_name = source.path.rpartition("/")
+        to_parent, _, to_name = path.rpartition("/")
+        from_directory, to_directory = self._disk.acquire(from_parent), self._disk.acquire(to_parent)
+        try:
+            reading = self._disk.open(from_directory, from_name)
+            try:
+                writing = self._disk.create(to_directory, to_name, _MODES[source.executable])
+                try:
+                    while piece := os.read(reading, _CHUNK_BYTES):
+                        _write(writing, piece)
+                finally:
+                    os.close(writing)
+            finally:
+                os.close(reading)
+        finally:
+            self._disk.release(from_directory)
+            self._disk.release(to_directory)
+
+    def _link(self, path: str, target: str) -> None:
+        parent, _, name = path.rpartition("/")
+        directory = self._disk.acquire(parent)
+        try:
+            self._disk.link(directory, name, target)
+        finally:
+            self._disk.release(directory)
+
+    def _clash(self, path: str, first: str, second: str, what: str) -> ProvenderError:
+        if first == second:
+            return self._refused(f"{shown(path)} is {what}", "kind-clash", second)
+        return _conflict(path, first, second)
+
+    def _refused(self, message: str, code: str, origin: str) -> IntegrityError:
+        return IntegrityError(
+            message,
+            code=code,
+            where=origin or self._where,
+            hint="nothing was unpacked; the artifact is hostile or broken",
+        )
+
+
+def _compare(first: _Claim, second: _Claim) -> None:
+    if (first.kind, first.content, first.executable) != (second.kind, second.content, second.executable):
+        raise _conflict(first.path, first.origin, second.origin)
+
+
+def _conflict(path: str, first: str, second: str) -> Conflict:
+    return Conflict(
+        f"{shown(path)} comes from {first} and differently from {second}",
+        code="layer-conflict",
+        exit_status=65,
+        hint="layers of an artifact are not stacked; select the layers that you want",
+    )
+
+
+def _entry(claim: _Claim) -> Entry:
+    if claim.kind == "l":
+        return Entry(claim.path, "l", "-", claim.content, 0)
+    return Entry(claim.path, "f", "755" if claim.executable else "644", claim.content, claim.size)
+
+
+def _pieces(content: Iterable[bytes | memoryview] | Reader) -> Iterator[bytes | memoryview]:
+    # An open file is both; by lines is not how it is to be read.
+    if isinstance(content, Reader):
+        while piece := content.read(_CHUNK_BYTES):
+            yield piece
+        return
+    yield from content
+
+
+def _write(fd: int, piece: bytes | memoryview) -> None:
+    done = os.write(fd, piece)
+    while done < len(piece):
+        done += os.write(fd, memoryview(piece)[done:])
+
+
+def _nowhere(piece: bytes | memoryview) -> None:
+    """Content that another origin has written already is only hashed."""

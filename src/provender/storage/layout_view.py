@@ -1,0 +1,191 @@
+"""Everything that can be asked of an OCI layout, wherever its files lie: two methods given, five abilities got.
+
+Storage layer, over `layout_index`, below the layout directory, the layout archive and memory.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+
+import msgspec
+
+from provender.errors import IntegrityError, InvalidDocument, NotFound, ProvenderError, Unsupported
+from provender.oci import MAX_DOCUMENT_BYTES, Descriptor, Digest, Document
+from provender.oci.media_types import is_document
+from provender.storage.abilities import BlobReader
+from provender.storage.layout_index import LayoutIndex, fallback_tag
+from provender.storage.verify import VerifiedReader, read_all
+
+__all__ = ["LayoutView"]
+
+
+class _Referring(msgspec.Struct, frozen=True):
+    """A document that has a subject."""
+
+    subject: Digest
+    descriptor: Descriptor
+
+
+class LayoutView(ABC):
+    """Fetcher, Resolver, TagLister and ReferrerLister over an index and a way to open blobs."""
+
+    def __init__(self, where: str) -> None:
+        self._where = where
+        # By digest, so it never grows stale; as large as the index at most.
+        self._subjects: dict[Digest, _Referring | None] = {}
+
+    @abstractmethod
+    def _index(self) -> LayoutIndex:
+        """The index as it is now."""
+
+    @abstractmethod
+    def _open(self, digest: Digest, offset: int = 0) -> tuple[BlobReader, int] | None:
+        """The unverified content from `offset` on and its whole size; None if it is not here."""
+
+    def fetch(self, descriptor: Descriptor, *, offset: int = 0) -> VerifiedReader:
+        """A verifying reader (see `Fetcher.fetch`)."""
+        if not 0 <= offset <= descriptor.size:
+            raise ValueError(f"offset {offset} is outside of {descriptor.size} bytes")
+        opened = self._open(descriptor.digest, offset)
+        if opened is None:
+            raise self._no_content(descriptor.digest)
+        return VerifiedReader(opened[0], descriptor, offset=offset, where=self._where)
+
+    def exists(self, descriptor: Descriptor) -> bool:
+        """True if the content is here in the declared size."""
+        opened = self._open(descriptor.digest)
+        if opened is None:
+            return False
+        opened[0].close()
+        return opened[1] == descriptor.size
+
+    def resolve(self, target: str) -> Document:
+        """The document of a tag or digest; a digest need not be in the index (children of an index are not)."""
+        index = self._index()
+        if target.startswith(("sha256:", "sha512:")):
+            digest = Digest(target)
+            return self._document(digest, index.by_digest(digest))
+        found = index.by_name(target)
+        if found is None:
+            raise self._no_tag(target, index)
+        return self._document(found.digest, found)
+
+    def tags(self) -> Iterator[str]:
+        """Every tag once, sorted."""
+        return iter(self._index().tags())
+
+    def referrers(self, digest: Digest, artifact_type: str | None = None) -> Iterator[Descriptor]:
+        """What names `digest` as its subject, from both dialects: listed in the index, and under the fallback tag.
+
+        An entry whose content is not in this layout, or is no document that can be used, is no referrer here.
+        """
+        index = self._index()
+        found: dict[Digest, Descriptor] = {}
+        for candidate in (*index.descriptors, *self._fallback(index, digest)):
+            if candidate.digest in found or not is_document(candidate.media_type):
+                continue
+            referring = self._referring(candidate)
+            if referring is None or referring.subject != digest:
+                continue
+            if artifact_type is None or referring.descriptor.artifact_type == artifact_type:
+                found[candidate.digest] = referring.descriptor
+        return iter(list(found.values()))
+
+    def _fallback(self, index: LayoutIndex, digest: Digest) -> list[Descriptor]:
+        listed = index.by_name(fallback_tag(digest))
+        if listed is None:
+            return []
+        document = self._document(listed.digest, listed)
+        if not document.is_index:
+            return []
+        # Deleting a referrer leaves its line in an index that another tool keeps.
+        return [child for child in document.index().manifests if self.exists(child)]
+
+    def _referring(self, candidate: Descriptor) -> _Referring | None:
+        digest = candidate.digest
+        if digest in self._subjects:
+            return self._subjects[digest]
+        try:
+            document = self._document(digest, candidate)
+            view = document.parse()
+        except NotFound:
+            return None  # may still come, so it is not remembered
+        except (InvalidDocument, Unsupported):
+            self._subjects[digest] = None
+            return None
+        referring = None
+        if view.subject is not None:
+            described = msgspec.structs.replace(
+                document.descriptor.bare, artifact_type=view.effective_type, annotations=view.annotations
+            )
+            referring = _Referring(view.subject.digest, described)
+        self._subjects[digest] = referring
+        return referring
+
+    def _document(self, digest: Digest, listed: Descriptor | None) -> Document:
+        """The verified document; `listed` is what an index says about it, None if nothing does."""
+        opened = self._open(digest)
+        if opened is None:
+            raise self._no_content(digest, listed=listed is not None)
+        source, size = opened
+        with source:
+            if size > MAX_DOCUMENT_BYTES:
+                raise self._too_large(digest, size, listed=listed is not None)
+            raw = read_all(source, MAX_DOCUMENT_BYTES)
+        if listed is not None and listed.size != len(raw):
+            raise IntegrityError(
+                f"{digest} has {len(raw)} bytes, its entry says {listed.size}", code="size-mismatch", where=self._where
+            )
+        try:
+            return Document.read(raw, media_type=(listed.media_type or None) if listed else None, expected=digest)
+        except InvalidDocument as error:
+            if listed is None:
+                raise self._a_blob(digest) from error
+            error.at(f"{self._where}@{digest}")
+            raise
+        except ProvenderError as error:
+            error.at(f"{self._where}@{digest}")
+            raise
+
+    def _no_content(self, digest: Digest, *, listed: bool = False) -> NotFound:
+        why = "is listed in index.json, but its file is missing" if listed else "is not there"
+        return NotFound(
+            f"{digest} {why}",
+            code="content-not-found",
+            where=self._where,
+            hint="copy it there again" if listed else "check the digest, or copy the content there",
+        )
+
+    def _no_tag(self, name: str, index: LayoutIndex) -> NotFound:
+        return NotFound(
+            f"no tag {name[:200]!r}", code="tag-not-found", where=self._where, hint=_near(name, index.tags())
+        )
+
+    def _a_blob(self, digest: Digest) -> NotFound:
+        return NotFound(
+            f"{digest} is a blob there, not a manifest or an index",
+            code="not-a-document",
+            where=self._where,
+            hint="name the manifest that it belongs to",
+        )
+
+    def _too_large(self, digest: Digest, size: int, *, listed: bool) -> ProvenderError:
+        if not listed:
+            return self._a_blob(digest)
+        return InvalidDocument(
+            f"{size} bytes are over the limit of {MAX_DOCUMENT_BYTES} for a manifest or an index",
+            code="document-too-large",
+            where=f"{self._where}@{digest}",
+        )
+
+
+def _near(name: str, names: list[str]) -> str:
+    import difflib
+
+    if not names:
+        return "nothing is tagged there; name a digest"
+    near = difflib.get_close_matches(name[:128], names[:5000], n=3, cutoff=0.6)
+    if near:
+        return "did you mean " + " or ".join(near) + "?"
+    return f"tagged are {', '.join(names[:5])}" + (f" and {len(names) - 5} more" if len(names) > 5 else "")

@@ -1,0 +1,91 @@
+"""TLS contexts: whose certificates are trusted, and which one we show.
+
+Registry layer, below the transport. Trust comes from the variables that every tool honours, else from the system
+(truststore); a registry's own `ca` file is trusted besides. The contexts are for urllib3.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from provender.errors import InvalidProject
+
+if TYPE_CHECKING:
+    import ssl
+
+__all__ = ["TlsSettings", "tls_context"]
+
+_FILES: Final = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+_DIRECTORY: Final = "SSL_CERT_DIR"
+
+
+class TlsSettings(msgspec.Struct, frozen=True):
+    """What one registry needs besides the system's trust: PEM files by path."""
+
+    ca: str | None = None
+    client_certificate: str | None = None
+    client_key: str | None = None
+
+    @property
+    def elsewhere(self) -> TlsSettings:
+        """The settings for other hosts that this registry sends us to: its CA, but never our client certificate."""
+        return TlsSettings(self.ca) if self.client_certificate else self
+
+
+def tls_context(settings: TlsSettings, environ: Mapping[str, str]) -> ssl.SSLContext:
+    """A verifying client context. InvalidProject names the file that cannot be used."""
+    import ssl
+
+    context = _trusting(environ)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if settings.ca is not None:
+        _load(context, settings.ca, "the registry's `ca` setting")
+    if settings.client_certificate is not None:
+        try:
+            context.load_cert_chain(settings.client_certificate, settings.client_key)
+        except (OSError, ssl.SSLError) as error:
+            raise _unusable(settings.client_certificate, "the registry's client certificate", error) from error
+    return context
+
+
+def _trusting(environ: Mapping[str, str]) -> ssl.SSLContext:
+    import ssl
+
+    named = [(name, environ[name]) for name in (*_FILES, _DIRECTORY) if environ.get(name)]
+    if not named:
+        import truststore
+
+        return truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    # The first file wins, as in other tools; SSL_CERT_DIR adds to it.
+    files = [item for item in named if item[0] != _DIRECTORY][:1]
+    for name, path in (*files, *(item for item in named if item[0] == _DIRECTORY)):
+        for part in path.split(os.pathsep) if name == _DIRECTORY else (path,):
+            _load(context, part, f"the variable {name}")
+    return context
+
+
+def _load(context: ssl.SSLContext, path: str, origin: str) -> None:
+    import ssl
+
+    try:
+        if os.path.isdir(path):
+            context.load_verify_locations(capath=path)
+        else:
+            context.load_verify_locations(cafile=path)
+    except (OSError, ssl.SSLError) as error:
+        raise _unusable(path, origin, error) from error
+
+
+def _unusable(path: str, origin: str, error: OSError) -> InvalidProject:
+    reason = getattr(error, "strerror", None) or getattr(error, "reason", None) or "not a PEM file"
+    return InvalidProject(
+        f"{origin} names a certificate file that cannot be used: {reason}",
+        code="invalid-certificate-file",
+        where=path,
+        hint="name a readable PEM file",
+    )

@@ -1,0 +1,192 @@
+"""Where the regular files of a tar lie, found by one pass over its headers; nothing is extracted or read into memory.
+
+Storage layer, below the layout archive. An own scan, since `tarfile` reads extension records of any size into memory.
+Formats: POSIX ustar and pax, and GNU long names and sizes, which the tools that write layouts use.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import IO, Final, NamedTuple
+
+from provender.errors import IntegrityError, InvalidDocument, Unsupported
+
+__all__ = ["Member", "scan"]
+
+_BLOCK: Final = 512
+_MAX_MEMBERS: Final = 500_000
+_MAX_EXTENSION_BYTES: Final = 1 << 20
+_REGULAR = frozenset({b"0", b"\0", b"7"})
+_DIRECTORY: Final = b"5"
+_COMPRESSED: Final = {
+    b"\x1f\x8b": ("gzip", "gunzip"),
+    b"\x28\xb5\x2f\xfd": ("zstd", "unzstd"),
+    b"BZh": ("bzip2", "bunzip2"),
+    b"\xfd7zXZ\0": ("xz", "unxz"),
+}
+
+
+class Member(NamedTuple):
+    """A regular file in a tar: where its content starts, and its size, in bytes."""
+
+    offset: int
+    size: int
+
+
+class _Header(NamedTuple):
+    name: str
+    kind: bytes
+    size: int
+
+
+def scan(file: IO[bytes], wanted: Callable[[str], bool]) -> dict[str, Member]:
+    """The wanted regular files by name (without a leading `./`); the last one of a name counts, as in extraction.
+
+    Raises Unsupported for a compressed archive, InvalidDocument for what is no tar, IntegrityError for an archive that
+    is cut short, has too many members, or has a wanted name that is not a regular file.
+    """
+    end = file.seek(0, os.SEEK_END)
+    _check_start(file)
+    table: dict[str, Member] = {}
+    long_name: str | None = None
+    extended: dict[str, str] = {}
+    position = 0
+    for _ in range(_MAX_MEMBERS):
+        header = _header(file, position, end)
+        if header is None:
+            return table
+        content = position + _BLOCK
+        if header.kind in (b"L", b"x", b"g", b"K"):
+            record = _extension(file, content, header.size, end)
+            if header.kind == b"L":
+                long_name = _text(record)
+            elif header.kind == b"x":
+                extended = _pax(record)
+            position = content + _padded(header.size)
+            continue
+        size = _pax_size(extended) if "size" in extended else header.size
+        if content + size > end:
+            raise _hostile(f"it ends in the middle of {header.name[:150]!r}", "archive-truncated")
+        name = _plain(extended.get("path") or long_name or header.name)
+        if wanted(name) and header.kind != _DIRECTORY:
+            if header.kind not in _REGULAR or any(key.startswith("GNU.sparse") for key in extended):
+                raise _hostile(f"{name[:150]!r} is a link or a special file")
+            if name in table and not name.startswith("blobs/"):
+                raise _hostile(f"{name[:150]!r} stands in it twice")
+            table[name] = Member(content, size)
+        long_name, extended = None, {}
+        position = content + _padded(size if header.kind in _REGULAR else header.size)
+    raise _hostile(f"it has more than {_MAX_MEMBERS} members")
+
+
+def _check_start(file: IO[bytes]) -> None:
+    start = _read(file, 0, 8)
+    for magic, (name, command) in _COMPRESSED.items():
+        if start.startswith(magic):
+            raise Unsupported(
+                f"the archive is compressed with {name}; a layout is read at random, which needs a plain tar",
+                code="compressed-archive",
+                hint=f"decompress it first, with {command}",
+            )
+
+
+def _header(file: IO[bytes], position: int, end: int) -> _Header | None:
+    """The header at `position`; None at the end of the archive."""
+    if position == end and position > 0:
+        return None  # without the two blocks of zeros, as some writers leave it
+    block = _read(file, position, _BLOCK)
+    if len(block) < _BLOCK:
+        raise _hostile("it ends in the middle of a header", "archive-truncated") if position else _no_tar()
+    if not any(block):
+        return None
+    checksum = _number(block[148:156])
+    if checksum != sum(block) - sum(block[148:156]) + 8 * 0x20:
+        raise _hostile(f"the header at byte {position} is damaged") if position else _no_tar()
+    name = _text(block[:100])
+    # GNU headers keep times where POSIX ones keep the prefix; their magic ends in blanks.
+    if block[257:263] == b"ustar\0" and (prefix := _text(block[345:500])):
+        name = f"{prefix}/{name}"
+    size = _number(block[124:136])
+    if size is None or not 0 <= size < 1 << 62:
+        raise _hostile(f"{name[:150]!r} has no usable size")
+    return _Header(name, block[156:157], size)
+
+
+def _extension(file: IO[bytes], position: int, size: int, end: int) -> bytes:
+    if size > _MAX_EXTENSION_BYTES:
+        raise _hostile(f"an extended header has {size} bytes")
+    if position + size > end:
+        raise _hostile("it ends in an extended header", "archive-truncated")
+    return _read(file, position, size)
+
+
+def _pax(record: bytes) -> dict[str, str]:
+    """The records of a pax header: `<length> <key>=<value>\\n`, the length counting itself."""
+    fields: dict[str, str] = {}
+    while record.strip(b"\0"):
+        digits, blank, _ = record.partition(b" ")
+        if not blank or not digits.isdigit() or len(digits) > 8:
+            raise _hostile("an extended header is damaged")
+        length = int(digits)
+        entry = record[len(digits) + 1 : length]
+        if length > len(record) or not entry.endswith(b"\n"):
+            raise _hostile("an extended header is damaged")
+        key, _, value = entry[:-1].partition(b"=")
+        fields[key.decode("utf-8", "replace")] = value.decode("utf-8", "replace")
+        record = record[length:]
+    return fields
+
+
+def _pax_size(extended: dict[str, str]) -> int:
+    text = extended["size"]
+    if not (text.isascii() and text.isdigit()) or len(text) > 18:
+        raise _hostile(f"an extended header has the size {text[:40]!r}")
+    return int(text)
+
+
+def _number(field: bytes) -> int | None:
+    """A number in octal digits, or in base 256 as GNU writes large ones; None for anything else."""
+    if field[0] == 0x80:
+        return int.from_bytes(field[1:], "big")
+    text = field.strip(b" \0")
+    if not text:
+        return 0
+    if any(digit not in b"01234567" for digit in text):
+        return None
+    return int(text, 8)
+
+
+def _text(field: bytes) -> str:
+    return field.partition(b"\0")[0].decode("utf-8", "replace")
+
+
+def _plain(name: str) -> str:
+    while name.startswith("./"):
+        name = name[2:].lstrip("/")
+    return name
+
+
+def _padded(size: int) -> int:
+    return (size + _BLOCK - 1) // _BLOCK * _BLOCK
+
+
+def _read(file: IO[bytes], position: int, size: int) -> bytes:
+    file.seek(position)
+    return file.read(size)
+
+
+def _no_tar() -> InvalidDocument:
+    return InvalidDocument(
+        "not a tar archive",
+        code="not-a-layout",
+        hint="an archive of a layout is a plain tar with oci-layout, index.json and blobs; check the path",
+    )
+
+
+def _hostile(why: str, code: str = "hostile-archive") -> IntegrityError:
+    return IntegrityError(
+        f"the archive cannot be used: {why}",
+        code=code,
+        hint="make or fetch the archive again; nothing was read from it",
+    )

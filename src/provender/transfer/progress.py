@@ -1,0 +1,74 @@
+"""Progress events: what long operations tell whoever watches. Transfer layer; the command line has the display.
+
+Methods are called from worker threads: an implementation has to be safe for that, and quick.
+"""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Protocol, Self
+
+from provender.storage.abilities import BlobReader
+from provender.transfer.pool import Cancellation
+
+__all__ = ["NO_PROGRESS", "NoProgress", "Progress", "WatchedReader"]
+
+
+class Progress(Protocol):
+    """Hears of tasks: each is started once, advances by bytes, and is done unless it failed."""
+
+    def start(self, name: str, total_bytes: int | None) -> int:
+        """The number of a new task. `total_bytes` is None where it is not known beforehand."""
+        ...
+
+    def advance(self, task: int, n: int) -> None:
+        """`n` further bytes of `task` are through."""
+        ...
+
+    def done(self, task: int) -> None:
+        """`task` ended well."""
+        ...
+
+
+class NoProgress:
+    """Hears everything and shows nothing."""
+
+    def start(self, name: str, total_bytes: int | None) -> int:  # noqa: ARG002 - the protocol's signature
+        return 0
+
+    def advance(self, task: int, n: int) -> None:
+        pass
+
+    def done(self, task: int) -> None:
+        pass
+
+
+NO_PROGRESS = NoProgress()
+
+
+class WatchedReader:
+    """A reader that reports what passes and stops, by raising Cancelled, once the operation was cancelled."""
+
+    def __init__(self, reader: BlobReader, progress: Progress, task: int, cancellation: Cancellation) -> None:
+        self._reader = reader
+        self._progress = progress
+        self._task = task
+        self._cancellation = cancellation
+
+    def read(self, size: int = -1, /) -> bytes:
+        self._cancellation.check()
+        chunk = self._reader.read(size)
+        if chunk:
+            self._progress.advance(self._task, len(chunk))
+        return chunk
+
+    def close(self) -> None:
+        self._reader.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None:
+        self.close()

@@ -1,0 +1,58 @@
+"""Runs the command line as a user does: in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+
+class Result(NamedTuple):
+    """What a run of `provender` left: its exit status and what it printed."""
+
+    status: int
+    stdout: str
+    stderr: str
+
+    @property
+    def json(self) -> Any:
+        """The document on stdout of a run with `--format json`."""
+        return json.loads(self.stdout)
+
+    @property
+    def error(self) -> dict[str, Any]:
+        """The JSON error on stderr of a failed run with `--format json`."""
+        return dict(json.loads(self.stderr.splitlines()[-1])["error"])
+
+
+def provender(
+    *arguments: str | Path,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    stdin: str | None = None,
+    timeout_s: float = 60,
+) -> Result:
+    """The result of `provender ARGUMENTS` in `cwd`, with `env` added to the test's environment."""
+    run = subprocess.run(
+        [sys.executable, "-m", "provender", *map(str, arguments)],
+        cwd=cwd,
+        env={**os.environ, **(env or {})},
+        input=stdin,
+        stdin=None if stdin is not None else subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=timeout_s,
+        check=False,
+    )
+    return Result(run.returncode, run.stdout, run.stderr)
+
+
+def succeed(*arguments: str | Path, cwd: Path | None = None, env: Mapping[str, str] | None = None) -> Result:
+    """As `provender`, for a run that has to succeed."""
+    result = provender(*arguments, cwd=cwd, env=env)
+    assert result.status == 0, f"{arguments}: {result.stderr}"
+    return result
