@@ -63,8 +63,8 @@ def open_stream(
 class Stream:
     """Decompressed content. `read` raises IntegrityError for damaged, cut or over-large content.
 
-    The end is only given (`b""`) once the underlying reader gave its own, so a reader that verifies has verified by then.
-    Whoever needs no more content calls `drain`.
+    The end is only given (`b""`) once the underlying reader gave its own, so a reader that verifies has verified by
+    then. Whoever needs no more content calls `drain`.
     """
 
     def __init__(

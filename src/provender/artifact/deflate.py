@@ -1,12 +1,13 @@
 """A gzip writer whose output depends on its input alone. Artifact layer; used by `pack`.
 
-A pushed directory is to have one digest everywhere, so its compressed bytes must not depend on a library's build. None
-at hand promises that: zlib, zlib-ng (in some builds of Python and several distributions), Apple's and s390x's zlib
-differ at the same level; ISA-L chooses its matcher by the processor's instructions and has another one on arm64; libzstd
-changes between versions, and directory layers are gzip by convention. Stored blocks alone would be stable, but are five
-to twenty times larger for text. So this is RFC 1951 in plain integers: greedy matches inside blocks of 128 KiB, one pair
-of Huffman codes per block, stored blocks for what does not compress. Measured: 2 to 8 MB/s on source text and JSON, at
-most a sixth larger than zlib's default; noise (archives, pictures, weights) passes at over 200 MB/s.
+A pushed directory is to have one digest everywhere, so its compressed bytes must not depend on a library's build.
+None at hand promises that: zlib, zlib-ng (in some builds of Python and several distributions), Apple's and s390x's
+zlib differ at the same level; ISA-L chooses its matcher by the processor's instructions and has another one on arm64;
+libzstd changes between versions, and directory layers are gzip by convention. Stored blocks alone would be stable,
+but are five to twenty times larger for text. So this is RFC 1951 in plain integers: greedy matches inside blocks of
+128 KiB, one pair of Huffman codes per block, stored blocks for what does not compress. Measured: 2 to 8 MB/s on
+source text and JSON, at most a sixth larger than zlib's default; noise (archives, pictures, weights) passes at over
+200 MB/s.
 """
 
 from __future__ import annotations

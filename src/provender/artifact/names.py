@@ -115,7 +115,10 @@ def check_links(links: Mapping[str, str], *, where: str, limits: Limits = DEFAUL
 
 
 def check_target(parts: tuple[str, ...], target: str, *, where: str, limits: Limits = DEFAULT_LIMITS) -> None:
-    """Nothing, if `target` is text that a link may hold: relative, of checked components; where it leads is not asked."""
+    """Nothing, if `target` is text that a link may hold: relative, of checked components.
+
+    Where it leads is not asked.
+    """
     if not target:
         _refuse_link(parts, target, "has no target", where)
     if target[0] == "/":

@@ -38,8 +38,8 @@ class RootedDirectory:
     """Creates files, directories and links below `root`, an existing empty directory.
 
     Paths are checked components joined by `/`; `""` is the root. `acquire`, `release` and `make_directory` are to be
-    called under one lock of the caller; the others need only a directory that is held. Directories in use stay open, and
-    at most `keep_open` besides.
+    called under one lock of the caller; the others need only a directory that is held. Directories in use stay open,
+    and at most `keep_open` besides.
     """
 
     def __init__(self, root: str, *, keep_open: int = 64) -> None:

@@ -288,7 +288,7 @@ def _refuse_kind(kind: bytes, text: str) -> NoReturn:
         raise _sparse()
     if (special := _SPECIAL.get(kind)) is not None:
         raise IntegrityError(f"{shown(text)} is {special}", code="special-file", hint=_HINT)
-    raise bad_archive(f"{shown(text)} is of the unknown kind {ascii(kind.decode('latin-1'))}")
+    raise bad_archive(f"{shown(text)} is of the unknown kind {kind.decode('latin-1')!a}")
 
 
 def _refuse_outside(parts: tuple[str, ...], strip: tuple[str, ...], origin: str) -> NoReturn:

@@ -141,7 +141,8 @@ class _Explainer:
         )
 
     def _mismatch(self, node: Node, kind: object, path: Path) -> InvalidProject:
-        expected = " or ".join(dict.fromkeys(_words(arm) for arm in _arms(kind)))
+        arms = [arm for arm in _arms(kind) if arm is not type(None)]
+        expected = " or ".join(dict.fromkeys(_words(arm) for arm in arms)) or "nothing"
         name = spelled((*self._tree.path, *path)) or "the file"
         hint = None
         if node.text and _accepts(kind, node.text):

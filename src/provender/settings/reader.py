@@ -322,7 +322,7 @@ class _Reader:
         hint = None
         if rest.startswith("\t"):
             hint = "indent with spaces, not with tabs"
-        elif rest.startswith(("@", "`", "%")):
+        elif rest.startswith(("@", "`", "%")) and mark.column > 0:
             hint = f"text that begins with {rest[0]} has to be in quotes"
         elif error.context and error.context_mark is not None:
             hint = f"{error.context}, which began on line {error.context_mark.line + 1}"

@@ -205,7 +205,7 @@ def _read(number: int, item: object) -> _Entry:
 def _author(descriptor: Descriptor) -> _Entry:
     """An entry of ours: what the content is, and nothing that another place said about it."""
     ours = msgspec.structs.replace(descriptor.bare, artifact_type=descriptor.artifact_type)
-    fields: dict[str, object] = msgspec.to_builtins(ours)
+    fields: dict[str, object] = msgspec.to_builtins(ours, enc_hook=str)
     return _Entry(fields, ours)
 
 

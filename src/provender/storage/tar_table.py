@@ -19,6 +19,7 @@ _MAX_MEMBERS: Final = 500_000
 _MAX_EXTENSION_BYTES: Final = 1 << 20
 _REGULAR = frozenset({b"0", b"\0", b"7"})
 _DIRECTORY: Final = b"5"
+_HEADER_ONLY = frozenset({b"1", b"2", b"3", b"4", b"5", b"6"})  # links, devices, directories: whatever size they claim
 _COMPRESSED: Final = {
     b"\x1f\x8b": ("gzip", "gunzip"),
     b"\x28\xb5\x2f\xfd": ("zstd", "unzstd"),
@@ -66,6 +67,8 @@ def scan(file: IO[bytes], wanted: Callable[[str], bool]) -> dict[str, Member]:
             position = content + _padded(header.size)
             continue
         size = _pax_size(extended) if "size" in extended else header.size
+        if header.kind in _HEADER_ONLY:
+            size = 0
         if content + size > end:
             raise _hostile(f"it ends in the middle of {header.name[:150]!r}", "archive-truncated")
         name = _plain(extended.get("path") or long_name or header.name)
@@ -76,7 +79,7 @@ def scan(file: IO[bytes], wanted: Callable[[str], bool]) -> dict[str, Member]:
                 raise _hostile(f"{name[:150]!r} stands in it twice")
             table[name] = Member(content, size)
         long_name, extended = None, {}
-        position = content + _padded(size if header.kind in _REGULAR else header.size)
+        position = content + _padded(size)
     raise _hostile(f"it has more than {_MAX_MEMBERS} members")
 
 

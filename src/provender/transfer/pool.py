@@ -47,9 +47,7 @@ class Cancellation:
             raise Cancelled
 
 
-def run_all(
-    tasks: Sequence[Callable[[], _T]], *, jobs: int, cancellation: Cancellation | None = None
-) -> list[_T]:
+def run_all(tasks: Sequence[Callable[[], _T]], *, jobs: int, cancellation: Cancellation | None = None) -> list[_T]:
     """The results of `tasks`, in their order, run by at most `jobs` threads.
 
     The first failure is raised after the running tasks ended (they see `cancellation`; those that have not started never
@@ -60,8 +58,8 @@ def run_all(
     if jobs <= 1 or len(tasks) <= 1:
         return _run_here(tasks, cancellation)
     run = _Run(tasks, cancellation)
-    run.start(min(jobs, len(tasks)))
     try:
+        run.start(min(jobs, len(tasks)))
         run.wait()
     except BaseException:
         cancellation.cancel()
@@ -95,8 +93,9 @@ class _Run(Generic[_T]):
         self._failure: BaseException | None = None
 
     def start(self, jobs: int) -> None:
-        self._running = jobs
         for number in range(jobs):
+            with self._changed:
+                self._running += 1
             threading.Thread(target=self._work, name=f"provender-{number}", daemon=True).start()
 
     def wait(self) -> None:

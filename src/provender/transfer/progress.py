@@ -17,15 +17,15 @@ __all__ = ["NO_PROGRESS", "NoProgress", "Progress", "WatchedReader"]
 class Progress(Protocol):
     """Hears of tasks: each is started once, advances by bytes, and is done unless it failed."""
 
-    def start(self, name: str, total_bytes: int | None) -> int:
+    def start(self, name: str, total_bytes: int | None, /) -> int:
         """The number of a new task. `total_bytes` is None where it is not known beforehand."""
         ...
 
-    def advance(self, task: int, n: int) -> None:
+    def advance(self, task: int, n: int, /) -> None:
         """`n` further bytes of `task` are through."""
         ...
 
-    def done(self, task: int) -> None:
+    def done(self, task: int, /) -> None:
         """`task` ended well."""
         ...
 
@@ -33,13 +33,13 @@ class Progress(Protocol):
 class NoProgress:
     """Hears everything and shows nothing."""
 
-    def start(self, name: str, total_bytes: int | None) -> int:  # noqa: ARG002 - the protocol's signature
+    def start(self, name: str, total_bytes: int | None, /) -> int:  # noqa: ARG002 - the protocol's signature
         return 0
 
-    def advance(self, task: int, n: int) -> None:
+    def advance(self, task: int, n: int, /) -> None:
         pass
 
-    def done(self, task: int) -> None:
+    def done(self, task: int, /) -> None:
         pass
 
 

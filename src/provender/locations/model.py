@@ -1,0 +1,230 @@
+"""What a location is: where the bytes of a logical registry come from, and who said so for each key.
+
+Values and the grammar of a location's text; nothing here reads files or the environment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, Literal
+
+import msgspec
+
+from provender.errors import InvalidProject, InvalidReference
+from provender.oci import Reference
+
+__all__ = [
+    "KEYS",
+    "Binding",
+    "Fallback",
+    "HostTarget",
+    "Key",
+    "LayoutTarget",
+    "Location",
+    "Mirror",
+    "Origin",
+    "Place",
+    "Rewrite",
+    "Source",
+    "Target",
+    "check_alias",
+    "parse_host_target",
+    "parse_target",
+]
+
+Source = Literal["flag", "environment", "named-file", "project-file", "user-file", "system-file", "manifest", "default"]
+Fallback = Literal["location", "none"]
+Key = Literal["location", "mirrors", "fallback", "plainHttp", "ca"]
+KEYS: Final[tuple[Key, ...]] = ("location", "mirrors", "fallback", "plainHttp", "ca")
+
+_MAX_SHOWN: Final = 150
+_LOCATION_HINT: Final = "write host[:port][/prefix], such as registry.example.com/team, or layout:PATH"
+
+PathResolver = Callable[[str], Path]
+
+
+class HostTarget(msgspec.Struct, frozen=True):
+    """A registry (`host[:port]`), and the prefix that repositories have there; without one it is empty."""
+
+    host: str
+    prefix: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.host}/{self.prefix}" if self.prefix else self.host
+
+
+class LayoutTarget(msgspec.Struct, frozen=True):
+    """A directory with one OCI layout per repository; the path is absolute."""
+
+    path: Path
+
+    def __str__(self) -> str:
+        return f"layout:{self.path}"
+
+
+Target = HostTarget | LayoutTarget
+
+
+class Mirror(msgspec.Struct, frozen=True):
+    """Another place of the same content. It serves digests; it names what a tag is only with `resolve`."""
+
+    location: HostTarget
+    resolve: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.location} (resolves tags)" if self.resolve else f"{self.location}"
+
+
+class Origin(msgspec.Struct, frozen=True):
+    """Who set a value: the kind of source, and its name for people (`--registry`, a variable, `file:line:column`)."""
+
+    source: Source
+    where: str
+
+
+class Binding(msgspec.Struct, frozen=True, kw_only=True):
+    """What one source says of one alias: None for each key that it does not set."""
+
+    location: Target | None = None
+    mirrors: tuple[Mirror, ...] | None = None
+    fallback: Fallback | None = None
+    plain_http: bool | None = None
+    ca: Path | None = None
+    origins: dict[Key, Origin]  # exactly the keys that are set
+
+    def said(self, key: Key) -> str | None:
+        """The value of a key for people; None if this source does not set it."""
+        match key:
+            case "location":
+                return None if self.location is None else str(self.location)
+            case "mirrors":
+                if self.mirrors is None:
+                    return None
+                return ", ".join(str(mirror) for mirror in self.mirrors) or "none"
+            case "fallback":
+                return self.fallback
+            case "plainHttp":
+                return None if self.plain_http is None else str(self.plain_http).lower()
+            case "ca":
+                return None if self.ca is None else str(self.ca)
+
+
+class Location(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a logical registry is, merged key by key from every source; `origins` says who set each key that is set.
+
+    `plain_http` is None if nobody said; then only loopback hosts are spoken to without TLS.
+    """
+
+    alias: str
+    target: Target
+    mirrors: tuple[Mirror, ...] = ()
+    fallback: Fallback = "location"
+    plain_http: bool | None = None
+    ca: Path | None = None
+    origins: dict[Key, Origin]
+
+
+class Rewrite(msgspec.Struct, frozen=True):
+    """A rule for concrete references below `prefix`: read them from `target`, or refuse them if it is None."""
+
+    prefix: HostTarget
+    target: Target | None
+    origin: Origin
+
+    @property
+    def is_blocked(self) -> bool:
+        return self.target is None
+
+    def rest(self, host: str, repository: str) -> str | None:
+        """What of the repository's name is below the prefix (empty for the prefix itself); None if it is elsewhere.
+
+        A prefix matches whole components only.
+        """
+        if host != self.prefix.host:
+            return None
+        if not self.prefix.prefix:
+            return repository
+        if repository == self.prefix.prefix:
+            return ""
+        below = repository.removeprefix(f"{self.prefix.prefix}/")
+        return below if below != repository else None
+
+
+class Place(msgspec.Struct, frozen=True, kw_only=True):
+    """Where one reference's bytes really are.
+
+    A registry: `host` and the whole `repository` there. A store: `store` and the `repository` in it. A single layout
+    (a directory or tar): `layout` alone.
+    """
+
+    host: str | None = None
+    store: Path | None = None
+    layout: Path | None = None
+    repository: str = ""
+    plain_http: bool | None = None
+    ca: Path | None = None
+    origin: Origin | None = None  # who sent the reference there; None if it says so itself
+
+    def __str__(self) -> str:
+        if self.host is not None:
+            return f"{self.host}/{self.repository}"
+        if self.store is not None:
+            return f"layout:{self.store / self.repository}"
+        return f"layout:{self.layout}"
+
+
+def check_alias(text: str, where: str) -> str:
+    """`text`, if it can name a logical registry; else InvalidProject (`invalid-alias`)."""
+    try:
+        if "/" not in text and Reference.parse(f"{text}/x").kind == "logical":
+            return text
+    except InvalidReference:
+        pass
+    raise InvalidProject(
+        f"{text[:_MAX_SHOWN]!r} cannot name a logical registry",
+        code="invalid-alias",
+        where=where,
+        hint="use lower-case letters and digits, joined by '-' or '_'; names with a dot or colon are hosts",
+    )
+
+
+def parse_target(text: str, where: str, resolve: PathResolver) -> Target:
+    """The location that `text` writes: `host[:port][/prefix]` or `layout:PATH`, whose path `resolve` makes absolute.
+
+    Raises InvalidProject (`invalid-location`).
+    """
+    if not text.startswith("layout:"):
+        return parse_host_target(text, where)
+    path = text.removeprefix("layout:")
+    if not path or "\0" in path:
+        raise _invalid(text, where, "it has no path")
+    return LayoutTarget(resolve(path))
+
+
+def parse_host_target(text: str, where: str) -> HostTarget:
+    """The `host[:port][/prefix]` that `text` writes, or InvalidProject (`invalid-location`)."""
+    if text.startswith("layout:"):
+        raise _invalid(text, where, "a host is needed here", hint="write host[:port][/prefix]")
+    scheme, separator, rest = text.partition("://")
+    if separator and scheme != "oci":
+        hint = f"write {rest[:_MAX_SHOWN]}" + (" with plainHttp: true" if scheme == "http" else "")
+        raise _invalid(text, where, "a location has no scheme", hint=hint)
+    bare = (rest if separator else text).removesuffix("/")
+    try:
+        # The grammar of references decides: a location is what has to stand before "/repository".
+        reference = Reference.parse(f"{bare}/x")
+    except InvalidReference as error:
+        raise _invalid(text, where, "it is not a host with an optional prefix", hint=_LOCATION_HINT) from error
+    if reference.tag is not None or reference.digest is not None:
+        raise _invalid(text, where, "it has a tag or digest", hint=_LOCATION_HINT)
+    if reference.kind != "registry":
+        host = bare.partition("/")[0]
+        raise _invalid(text, where, f"{host!r} is no host", hint=f"write a full host name, or {host}:443 with its port")
+    return HostTarget(reference.registry, reference.repository.removesuffix("x").removesuffix("/"))
+
+
+def _invalid(text: str, where: str, why: str, *, hint: str = _LOCATION_HINT) -> InvalidProject:
+    return InvalidProject(
+        f"not a location: {text[:_MAX_SHOWN]!r}: {why}", code="invalid-location", where=where, hint=hint
+    )

@@ -1,0 +1,123 @@
+"""One download at a time per blob, between all threads and processes that share a cache.
+
+Storage layer, part of the cache. Whoever waits, waits only while the download moves on, and then goes on alone: a slow
+or stopped neighbour costs bytes, never an answer.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from provender.errors import Unsupported
+from provender.oci import Descriptor, Digest
+from provender.storage.files import AtomicFile, FileLock
+
+__all__ = ["Flight", "Flights"]
+
+_POLL_S: Final = 0.02
+
+
+class Flight:
+    """A blob on its way into the cache. Nothing here raises: a cache that cannot be written only stops caching."""
+
+    def __init__(self, lock: FileLock, file: AtomicFile, landed: Callable[[], None], ended: Callable[[], None]) -> None:
+        self._lock = lock
+        self._file = file
+        self._landed = landed
+        self._ended = ended
+        self._open = True
+
+    def write(self, chunk: bytes) -> None:
+        """Append a chunk; a failure (a full disk) ends the flight."""
+        if self._open:
+            try:
+                self._file.write(chunk)
+            except OSError:
+                self.abandon()
+
+    def commit(self) -> None:
+        """Make the blob an entry; the caller has verified all of it."""
+        if self._open:
+            with suppress(OSError):
+                self._file.commit()
+                self._landed()
+            self.abandon()
+
+    def abandon(self) -> None:
+        """End the flight and leave nothing; after `commit` or another `abandon` it does nothing."""
+        if self._open:
+            self._open = False
+            self._file.discard()
+            self._lock.release()
+            self._ended()
+
+
+class Flights:
+    """The flights into the cache at `root`: at most one per digest.
+
+    `wait_s` bounds the wait for somebody else's flight, `stall_s` the part of it in which nothing arrives.
+    """
+
+    def __init__(self, root: Path, *, wait_s: float, stall_s: float) -> None:
+        self._root = root
+        self._wait_s = wait_s
+        self._stall_s = stall_s
+        self._mutex = threading.Lock()
+        self._mine: dict[Digest, int] = {}
+
+    def begin(
+        self, descriptor: Descriptor, path: Path, *, is_there: Callable[[], bool], landed: Callable[[], None]
+    ) -> Flight | None:
+        """A flight to `path`; None if the blob is there meanwhile, or the caller is to go on alone."""
+        digest = descriptor.digest
+        name = f"{digest.algorithm}-{digest.encoded}"
+        lock = FileLock(self._root / "locks" / name, timeout_s=0, what=f"the download of {digest}", remove=True)
+        temporary = self._root / "tmp" / name
+        try:
+            if not self._acquire(lock, digest, temporary):
+                return None
+            if is_there():
+                lock.release()
+                return None
+            # Ours alone while we hold the lock, so a file that lies there is a killed process's.
+            temporary.unlink(missing_ok=True)
+            file = AtomicFile(path, durable=False, temporary=temporary)
+        except (OSError, Unsupported):
+            lock.release()
+            return None
+        with self._mutex:
+            self._mine[digest] = threading.get_ident()
+        return Flight(lock, file, landed, lambda: self._forget(digest))
+
+    def _acquire(self, lock: FileLock, digest: Digest, temporary: Path) -> bool:
+        started_s = moved_s = time.monotonic()
+        arrived = -1
+        while not lock.try_acquire():
+            with self._mutex:
+                if self._mine.get(digest) == threading.get_ident():
+                    return False  # we would wait for ourselves
+            now_s = time.monotonic()
+            size = _size(temporary)
+            if size != arrived:
+                arrived, moved_s = size, now_s
+            if now_s - started_s >= self._wait_s or now_s - moved_s >= self._stall_s:
+                return False
+            time.sleep(_POLL_S)
+        return True
+
+    def _forget(self, digest: Digest) -> None:
+        with self._mutex:
+            self._mine.pop(digest, None)
+
+
+def _size(path: Path) -> int:
+    try:
+        return os.lstat(path).st_size
+    except OSError:
+        return 0

@@ -1,0 +1,108 @@
+"""How much the blob cache holds, and which entries go when that is too much.
+
+Storage layer, part of the cache. The count is rough on purpose: it says when it is worth to look, and the look corrects
+it. Processes that add at the same moment take turns; one that cannot have its turn goes on without counting.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from provender.errors import Unavailable, Unsupported
+from provender.storage.files import FileLock
+
+__all__ = ["CacheUsage"]
+
+_LOCK_TIMEOUT_S: Final = 5.0
+_LEFTOVER_AGE_S: Final = 24 * 3600
+_LOW_WATER: Final = 0.9
+
+
+class _Held(NamedTuple):
+    mtime_ns: int
+    size: int
+    path: str
+
+
+class CacheUsage:
+    """The size of the cache at `root`, held to about `max_bytes`."""
+
+    def __init__(self, root: Path, *, max_bytes: int) -> None:
+        self._root = root
+        self._max_bytes = max_bytes
+
+    def added(self, size_bytes: int) -> None:
+        """Count a new entry; if the cache is over its limit now, remove what was used longest ago."""
+        lock = FileLock(self._root / "usage.lock", timeout_s=_LOCK_TIMEOUT_S, what="the size of the cache")
+        with suppress(Unavailable, Unsupported), lock:
+            known = self._read()
+            if known is not None and known + size_bytes <= self._max_bytes:
+                self._write(known + size_bytes)
+                return
+            self._write(self._evict())
+
+    def tidy(self) -> None:
+        """Remove what killed processes left: unfinished files and lock files older than a day."""
+        oldest = time.time() - _LEFTOVER_AGE_S
+        for entry in _scan(self._root / "tmp"):
+            with suppress(OSError):
+                if entry.stat(follow_symlinks=False).st_mtime < oldest:
+                    os.unlink(entry.path)
+        for entry in _scan(self._root / "locks"):
+            with suppress(OSError, Unsupported):
+                if entry.stat(follow_symlinks=False).st_mtime < oldest:
+                    self._remove_lock(Path(entry.path))
+
+    def _remove_lock(self, path: Path) -> None:
+        lock = FileLock(path, timeout_s=0, what="a download", remove=True)
+        if lock.try_acquire():  # else it is old, but in use
+            lock.release()
+
+    def _evict(self) -> int:
+        """Remove the least recently used entries until the cache is well below its limit; what is left, in bytes.
+
+        A reader that has an entry open keeps it: its file lives until it is closed.
+        """
+        held = sorted(self._held())
+        total = sum(entry.size for entry in held)
+        if total <= self._max_bytes:
+            return total
+        for entry in held[:-1]:  # never the newest, for which the room is made
+            if total <= self._max_bytes * _LOW_WATER:
+                break
+            with suppress(OSError):
+                os.unlink(entry.path)
+                total -= entry.size
+        return total
+
+    def _held(self) -> Iterator[_Held]:
+        for algorithm in _scan(self._root / "blobs"):
+            for shard in _scan(Path(algorithm.path)):
+                for entry in _scan(Path(shard.path)):
+                    with suppress(OSError):
+                        status = entry.stat(follow_symlinks=False)
+                        yield _Held(status.st_mtime_ns, status.st_size, entry.path)
+
+    def _read(self) -> int | None:
+        try:
+            text = (self._root / "usage").read_bytes()[:20]
+        except OSError:
+            return None
+        return int(text) if text.isdigit() else None
+
+    def _write(self, total: int) -> None:
+        # Not atomic: whoever reads a damaged count counts again.
+        (self._root / "usage").write_bytes(str(total).encode())
+
+
+def _scan(directory: Path) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(directory) as entries:
+            return list(entries)
+    except (FileNotFoundError, NotADirectoryError):
+        return []

@@ -1,0 +1,199 @@
+"""Answers that are errors, as errors of the one tree: what happened, where, and what to do.
+
+Registry layer, below the wire. Bodies of error answers may be anything; they are read leniently and shown sanitised.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+
+from provender.errors import Denied, NotFound, ProvenderError, RateLimited, Unauthorized, Unavailable, Unsupported
+from provender.storage.registry.origin import Origin
+from provender.storage.registry.redact import printable
+from provender.storage.registry.transport import TransportFailure
+
+__all__ = ["ERROR_BODY_BYTES", "Answer", "Place", "Problem", "connection_failed", "failed", "not_a_registry", "problem_of"]
+
+ERROR_BODY_BYTES: Final = 8 << 10
+
+_NOT_FOUND_CODES: Final = {
+    "NAME_UNKNOWN": ("repository-not-found", "the repository does not exist"),
+    "MANIFEST_UNKNOWN": ("manifest-not-found", "there is no such tag or manifest"),
+    "BLOB_UNKNOWN": ("blob-not-found", "there is no such blob"),
+    "BLOB_UPLOAD_UNKNOWN": ("upload-lost", "the registry lost the upload"),
+}
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """A whole answer. `is_cut` says that the body was longer than the limit that `body` keeps to."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    url: str
+    is_cut: bool = False
+
+    @property
+    def content_type(self) -> str:
+        """The media type, lower-case, without parameters."""
+        return self.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+    @property
+    def is_page(self) -> bool:
+        """True for a web page, such as that of a captive portal or of a server that is no registry."""
+        return self.content_type in ("text/html", "application/xhtml+xml") or self.body.lstrip()[:1] == b"<"
+
+
+class Place(msgspec.Struct, frozen=True, kw_only=True):
+    """What was asked: for messages. `credentials` says where the ones that were used came from."""
+
+    host: str
+    where: str
+    credentials: str | None = None
+    is_plain_http: bool = False
+
+
+class Problem(msgspec.Struct, frozen=True):
+    """The first error of a registry's error body; empty texts where it names none."""
+
+    code: str
+    message: str
+
+
+def problem_of(answer: Answer) -> Problem:
+    """What the body of an error answer says."""
+    try:
+        body = json.loads(answer.body)
+    except (ValueError, RecursionError):
+        return Problem("", "" if answer.is_page else printable(answer.body.decode("utf-8", "replace"), 200))
+    errors = body.get("errors") if isinstance(body, dict) else None
+    first = errors[0] if isinstance(errors, list) and errors else body
+    if not isinstance(first, dict):
+        return Problem("", "")
+    code, message = first.get("code"), first.get("message") or first.get("details")
+    return Problem(
+        printable(code, 60) if isinstance(code, str) else "",
+        printable(message, 200) if isinstance(message, str) else "",
+    )
+
+
+def failed(answer: Answer, place: Place) -> ProvenderError:
+    """The error that an unwanted answer stands for."""
+    problem = problem_of(answer)
+    said = f"{place.host} answered {answer.status}" + "".join(
+        f"{mark}{text}" for mark, text in ((" ", problem.code), (": ", problem.message)) if text
+    )
+    match answer.status:
+        case 401:
+            return _unauthorized(said, place)
+        case 403:
+            return Denied(said, code="denied", where=place.where, hint=_denied_hint(place))
+        case 404:
+            return _not_found(answer, problem, place)
+        case 405 | 501:
+            return Unsupported(
+                f"{said}: it does not offer this", where=place.where, hint="use a registry that does, or its own tools"
+            )
+        case 413:
+            return Unsupported(
+                said, code="too-large-for-registry", where=place.where, hint="the registry's limit has to be raised"
+            )
+        case 429:
+            return _rate_limited(answer, said, place)
+        case status if status == 408 or status >= 500 or status in (425, 499):
+            return Unavailable(
+                said, code="registry-unavailable", where=place.where, hint="the registry has a problem; try again later"
+            )
+        case _ if answer.is_page:
+            return not_a_registry(answer, place)
+        case _:
+            hint = "if the registry speaks HTTPS, leave out --plain-http" if place.is_plain_http else None
+            return Unavailable(
+                said,
+                code="refused-by-registry",
+                where=place.where,
+                hint=hint or "the registry does not accept this; its message says why",
+                retryable=False,
+                exit_status=69,
+            )
+
+
+def not_a_registry(answer: Answer, place: Place) -> Unavailable:
+    """The error for an answer that no registry gives: a portal, a proxy's page, another kind of server."""
+    start = printable(answer.body[:400].decode("utf-8", "replace"), 80)
+    kind = printable(answer.content_type, 60) or "no Content-Type"
+    return Unavailable(
+        f"{place.host} gave no registry response: {kind}, {start!r}",
+        code="not-a-registry-response",
+        where=place.where,
+        hint="check the host name, and whether a proxy or a sign-in page is in between",
+        retryable=False,
+        exit_status=69,
+    )
+
+
+def connection_failed(failure: TransportFailure, registry: Origin, where: str, tries: int = 1) -> Unavailable:
+    """The error for a request that got no answer."""
+    hints = {
+        "connect": "check host and port, and that the registry runs",
+        "dns": "check the spelling of the host and the network",
+        "timeout": "the network or the registry is slow; try again later",
+        "broken": "try again; what was finished is kept",
+        "proxy": "check HTTPS_PROXY, HTTP_PROXY and NO_PROXY",
+        "certificate": "name its CA: SSL_CERT_FILE=ca.pem, or `ca` in registries.yaml",
+        "not-tls": "the registry speaks plain HTTP: --plain-http",
+        "tls": "check that the registry speaks TLS 1.2 or newer, and its client certificates",
+        "url": "check the registry's address",
+    }
+    times = f" ({tries} tries)" if tries > 1 else ""
+    return Unavailable(
+        f"no answer from {registry}: {printable(failure.message)}{times}",
+        code=f"connection-{failure.kind}",
+        where=where,
+        hint=hints[failure.kind],
+        retryable=failure.is_temporary,
+        exit_status=75 if failure.is_temporary else 69,
+    )
+
+
+def _unauthorized(said: str, place: Place) -> Unauthorized:
+    if place.credentials is None:
+        return Unauthorized(
+            f"{said}: it wants credentials, and there are none for it (or this does not exist)",
+            code="no-credentials",
+            where=place.where,
+            hint=f"provender login {place.host}",
+        )
+    return Unauthorized(
+        f"{said}: it refused the credentials from {place.credentials}",
+        code="credentials-refused",
+        where=place.where,
+        hint=f"renew them with `provender login {place.host}`, or ask for access",
+    )
+
+
+def _denied_hint(place: Place) -> str:
+    if place.credentials is None:
+        return f"there were no credentials to send: provender login {place.host}"
+    return f"the account of the credentials from {place.credentials} may not do this"
+
+
+def _not_found(answer: Answer, problem: Problem, place: Place) -> NotFound:
+    code, text = _NOT_FOUND_CODES.get(problem.code, ("not-found", "it is not there"))
+    hint = "check repository, tag and digest"
+    if answer.is_page:
+        hint = f"the answer is a web page: is {place.host} a registry?"
+    elif place.credentials is None:
+        hint += f"; if it is private: provender login {place.host}"
+    return NotFound(f"not found in {place.host}: {text}", code=code, where=place.where, hint=hint)
+
+
+def _rate_limited(answer: Answer, said: str, place: Place) -> RateLimited:
+    asked = printable(answer.headers.get("retry-after", ""), 60)
+    wait = f"; it asks to wait {asked}" + (" s" if asked.isdigit() else "") if asked else ""
+    hint = "try again later" if place.credentials else f"try again later; limits are higher after provender login {place.host}"
+    return RateLimited(f"{said}{wait}", where=place.where, hint=hint)
