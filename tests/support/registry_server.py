@@ -120,7 +120,7 @@ class _Handler(BaseHTTPRequestHandler):
         reply = self.server.owner.answer(request, fault)
         self._send(reply, fault)
 
-    do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_GET
+    do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_GET  # noqa: N815 (the names are the base class's)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 (the name is the base class's)
         return

@@ -20,7 +20,8 @@ BLOCK_BYTES: Final = 512
 _MAX_SIZE: Final = (1 << 63) - 1
 _ADLER_BASE: Final = 65521
 _PAX_RECORD: Final = re.compile(rb"([1-9][0-9]{0,9}) ")
-_GNU_MAGIC: Final = b"ustar  \0"
+_FIELD_ENDS: Final = b"\0 "
+_COMMON_MODES: Final = {b"0000644\0": 0o644, b"0000755\0": 0o755, b"000644 \0": 0o644, b"000755 \0": 0o755}
 _POSIX_MAGIC: Final = b"ustar\0"
 
 
@@ -48,7 +49,8 @@ def parse_header(block: bytes) -> Header:
     """The fields of a block of 512 bytes; IntegrityError (code `bad-archive`) if it is not a header."""
     if not _has_checksum(block, _number(block[148:156], "checksum")):
         raise bad_archive("a header has the wrong checksum")
-    name = block[:100].partition(b"\0")[0]
+    end = block.find(b"\0", 0, 100)
+    name = block[: end if end >= 0 else 100]
     if block[345] and block.startswith(_POSIX_MAGIC, 257):
         # The star format has times behind a shorter prefix.
         end = 476 if block.startswith(b"tar\0", 508) else 500
@@ -56,7 +58,7 @@ def parse_header(block: bytes) -> Header:
     return Header(
         name,
         block[156:157],
-        _number(block[100:108], "mode"),
+        _COMMON_MODES.get(block[100:108]) or _number(block[100:108], "mode"),
         _number(block[124:136], "size"),
         block[157:257].partition(b"\0")[0] if block[157] else b"",
     )
@@ -95,6 +97,12 @@ def bad_archive(what: str) -> IntegrityError:
 
 
 def _number(field: bytes, what: str) -> int:
+    # By far most fields are digits and one zero. isdigit first: int() would take signs, underscores and prefixes.
+    digits = field[:-1]
+    if digits.isdigit() and field[-1] in _FIELD_ENDS:
+        return _octal(digits, what)
+    if (digits := field[:-2]).isdigit() and field.endswith(b"\0 "):
+        return _octal(digits, what)
     if field[0] & 0x80:
         # GNU's base-256: the first byte 0x80 is positive, 0xff negative, the rest big-endian.
         value = int.from_bytes(field[1:], "big")
@@ -104,10 +112,16 @@ def _number(field: bytes, what: str) -> int:
     digits = field.partition(b"\0")[0].strip(b" ")
     if not digits:
         return 0
-    # isdigit first: int() would take signs, underscores and prefixes.
-    if not digits.isdigit() or b"8" in digits or b"9" in digits:
+    if not digits.isdigit():
         raise bad_archive(f"a header has a {what} that is not an octal number")
-    return int(digits, 8)
+    return _octal(digits, what)
+
+
+def _octal(digits: bytes, what: str) -> int:
+    try:
+        return int(digits, 8)
+    except ValueError as error:
+        raise bad_archive(f"a header has a {what} that is not an octal number") from error
 
 
 def _has_checksum(block: bytes, stored: int) -> bool:

@@ -10,9 +10,10 @@ The rules in the order in which they are asked (mode `auto`):
 5. A title: the author's file name; copy. The media type does not matter, since oras gives every file a tar type.
 6. Otherwise the content decides: a tar, compressed or not, is extracted; anything else is copied under a made-up name.
 
-Mode `copy` takes the name from the title, or makes one up; `extract` takes every layer for an archive but those of 1 and
-Helm's provenance. A container image is refused unless its layers are selected by media type: its layers are a stack with
-whiteouts, no tree of files. An image has an image config with `rootfs.diff_ids` and only image layers, none with a title.
+Mode `copy` takes the name from the title, or makes one up; `extract` takes every layer for an archive but those of 1
+and Helm's provenance. A container image is refused unless its layers are selected by media type: its layers are a stack
+with whiteouts, no tree of files. An image has an image config with `rootfs.diff_ids` and only image layers, none with a
+title.
 """
 
 from __future__ import annotations

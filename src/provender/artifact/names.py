@@ -14,14 +14,14 @@ from typing import Final, NoReturn
 from provender.artifact.limits import DEFAULT_LIMITS, Limits
 from provender.errors import IntegrityError
 
-__all__ = ["check_link", "check_links", "check_target", "fold", "fold_text", "shown", "split_path"]
+__all__ = ["check_link", "check_links", "check_target", "fold", "fold_text", "is_plain", "shown", "split_path"]
 
-# Most names are of these characters alone and need no closer look. No ':' (drive, alternate data stream), no '\'.
-_PLAIN: Final = re.compile(r"[A-Za-z0-9_@+=,~-][A-Za-z0-9_@+=,~.-]*(?<!\.)")
+# Most names are of these characters alone, do not start like a device's, and need no closer look.
+_PLAIN: Final = re.compile(r"(?!con|prn|aux|nul|com|lpt)[a-z0-9_@+=,~.-]*[a-z0-9_@+=,~-]", re.IGNORECASE | re.ASCII)
+# ':' is a drive or an alternate data stream, '\' a separator elsewhere.
 _FORBIDDEN: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\\:]")
 # Names that Windows gives to devices, whatever extension follows; with the superscript digits it also takes for digits.
 _RESERVED: Final = re.compile(r"(?:con|prn|aux|nul|conin\$|conout\$|(?:com|lpt)[0-9¹²³])\s*(?:\..*)?", re.IGNORECASE)
-_RESERVED_STARTS: Final = frozenset("cCpPaAnNlL")
 # As many links as POSIX systems follow in one look-up.
 _MAX_FOLLOWED: Final = 40
 
@@ -51,6 +51,11 @@ def split_path(text: str, *, where: str, limits: Limits = DEFAULT_LIMITS) -> tup
             _refuse(text, "climbs with '..'", where)
         _check_component(part, text, where, limits)
     return parts
+
+
+def is_plain(name: str, limits: Limits = DEFAULT_LIMITS) -> bool:
+    """True if `name` is one component that passes without a closer look, as most do; False says nothing."""
+    return _PLAIN.fullmatch(name) is not None and len(name) <= limits.name_bytes
 
 
 def fold(parts: tuple[str, ...]) -> str:
@@ -130,18 +135,19 @@ def check_target(parts: tuple[str, ...], target: str, *, where: str, limits: Lim
 
 
 def _check_component(part: str, text: str, where: str, limits: Limits) -> None:
-    if _PLAIN.fullmatch(part) is None:
-        if part == "":
-            _refuse(text, "has an empty component", where)
-        if _FORBIDDEN.search(part) is not None:
-            _refuse(text, "has a control character, a backslash or a colon", where)
-        if part[-1] in ". ":
-            _refuse(text, "has a component that ends in a dot or a space", where)
+    if is_plain(part, limits):
+        return
+    if part == "":
+        _refuse(text, "has an empty component", where)
+    if _FORBIDDEN.search(part) is not None:
+        _refuse(text, "has a control character, a backslash or a colon", where)
+    if part[-1] in ". ":
+        _refuse(text, "has a component that ends in a dot or a space", where)
     if len(part) * 4 > limits.name_bytes:
         _check_length(part, limits.name_bytes, text, where)
     elif not part.isascii():
         _encoded(part, text, where)
-    if part[0] in _RESERVED_STARTS and _RESERVED.fullmatch(part) is not None:
+    if _RESERVED.fullmatch(part) is not None:
         _refuse(text, "has a component that is a device on Windows", where)
 
 

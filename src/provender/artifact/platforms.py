@@ -26,27 +26,29 @@ def host_platform() -> Platform:
     return Platform(os=system, architecture=architecture or "unknown", variant=variant).normalised()
 
 
-def choose_platform(index: Index, wanted: Platform | None = None) -> Descriptor:
-    """The child for `wanted`; without one, the only child there is, else the one for this machine.
+def choose_platform(index: Index, wanted: Platform | None = None, *, here: bool = True) -> Descriptor:
+    """The child for `wanted`; without one, the only child there is, else (unless `here` is False) this machine's.
 
     The first match wins; where none matches, a single child without platform is for everyone. Attestations and
-    `unknown/unknown` are no candidates. Raises NotFound (code `no-matching-platform`) that lists what there is.
+    `unknown/unknown` are no candidates. `here=False` is for what has to be the same on every machine, such as a lock.
+    Raises NotFound (code `no-matching-platform`) that lists what there is.
     """
     candidates = [child for child in index.manifests if not _is_attestation(child)]
     if wanted is None and len(candidates) == 1:
         return candidates[0]
-    platform = wanted or host_platform()
+    platform = wanted or (host_platform() if here else None)
     for child in candidates:
-        if child.platform is not None and child.platform.matches(platform):
+        if platform is not None and child.platform is not None and child.platform.matches(platform):
             return child
     general = [child for child in candidates if child.platform is None]
     if len(general) == 1:
         return general[0]
     there = ", ".join(_shown(child) for child in candidates[:20]) or "no manifest"
+    what = f"nothing for {platform}" if platform else f"{len(candidates)} manifests, and no platform was named"
     raise NotFound(
-        f"the index has nothing for {platform}" + (" and several manifests for any platform" if general else ""),
+        f"the index has {what}",
         code="no-matching-platform",
-        hint=f"it has {there}; name one by --platform or by its digest",
+        hint=f"it has {there}; name a platform, or one of them by its digest",
     )
 
 

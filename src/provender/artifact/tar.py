@@ -13,7 +13,7 @@ import msgspec
 from provender.artifact.compression import Stream
 from provender.artifact.header import BLOCK_BYTES, Header, bad_archive, parse_header, parse_pax, parse_pax_size
 from provender.artifact.limits import DEFAULT_LIMITS, Limits
-from provender.artifact.names import shown, split_path
+from provender.artifact.names import is_plain, shown, split_path
 from provender.artifact.tree import TreeWriter
 from provender.errors import IntegrityError, ProvenderError, Unsupported
 
@@ -25,6 +25,7 @@ _MAX_EXTENSIONS: Final = 8
 _HINT: Final = "nothing was unpacked; the archive is damaged or hostile"
 _ROOT: Final = frozenset((".", "./"))
 _FILES: Final = frozenset((b"0", b"\0", b"7"))
+_EXTENSIONS: Final = frozenset((b"x", b"g", b"L", b"K"))
 _SPECIAL: Final = {b"3": "a character device", b"4": "a block device", b"6": "a FIFO"}
 _KINDS: Final[dict[bytes, Literal["link", "hardlink", "directory"]]] = {
     b"1": "hardlink",
@@ -34,9 +35,9 @@ _KINDS: Final[dict[bytes, Literal["link", "hardlink", "directory"]]] = {
 
 
 class Member(msgspec.Struct, frozen=True, gc=False):
-    """One member of an archive. `parts` are checked; `()` is the root, only ever a directory."""
+    """One member of an archive. `path` is checked components joined by `/`; `""` is the root, only ever a directory."""
 
-    parts: tuple[str, ...]
+    path: str
     kind: Literal["file", "directory", "link", "hardlink"]
     size: int
     executable: bool
@@ -58,28 +59,23 @@ def extract_tar(
     `sparse-file`) for sparse files.
     """
     reader = TarReader(stream, limits=limits, where=origin)
-    depth = len(strip)
+    prefix = "".join([f"{part}/" for part in strip])
     while (member := reader.next()) is not None:
-        parts = member.parts
-        if depth:
-            if parts[:depth] != strip or (len(parts) == depth and member.kind != "directory"):
-                if member.kind == "directory" and strip[: len(parts)] == parts:
-                    continue
-                _refuse_outside(parts, strip, origin)
-            parts = parts[depth:]
+        path = member.path
+        if prefix:
+            if member.kind == "directory" and (not path or prefix.startswith(f"{path}/")):
+                continue
+            path = _without(prefix, path, origin)
         if member.kind == "file":
-            content = reader.content()
-            writer.file(parts, content, executable=member.executable, size=member.size, origin=origin)
+            writer.add_file(path, reader.content(), executable=member.executable, size=member.size, origin=origin)
         elif member.kind == "directory":
-            if parts:
-                writer.directory(parts, origin=origin)
+            if path:
+                writer.directory(tuple(path.split("/")), origin=origin)
         elif member.kind == "link":
-            writer.symlink(parts, member.link, origin=origin)
+            writer.symlink(tuple(path.split("/")), member.link, origin=origin)
         else:
-            target = split_path(member.link, where=origin, limits=limits)
-            if target[:depth] != strip or len(target) == depth:
-                _refuse_outside(target, strip, origin)
-            writer.hardlink(parts, target[depth:], origin=origin)
+            target = _without(prefix, "/".join(split_path(member.link, where=origin, limits=limits)), origin)
+            writer.hardlink(tuple(path.split("/")), tuple(target.split("/")), origin=origin)
     stream.drain()
 
 
@@ -96,7 +92,7 @@ class TarReader:
         self._padding = 0
         self._members = 0
         self._parent = ""
-        self._parent_parts: tuple[str, ...] = ()
+        self._prefix = ""
 
     def next(self) -> Member | None:
         """The next member; None at the end of the archive (the stream may go on)."""
@@ -106,24 +102,32 @@ class TarReader:
             error.at(self._where)
             raise
 
-    def content(self) -> memoryview | Iterator[bytes]:
+    def content(self) -> bytes | Iterator[bytes]:
         """The content of the file that `next` gave: at once when it is small, else in pieces."""
         size = self._left
         if size > _CHUNK_BYTES:
             return self._pieces()
         self._fill(size + self._padding)
         start = self._at
-        self._at += size + self._padding
+        self._at = start + size + self._padding
         self._left = self._padding = 0
-        return memoryview(self._buffer)[start : start + size]
+        return self._buffer[start : start + size]
 
     def _next(self) -> Member | None:
-        self._skip()
+        if self._left or self._padding:
+            self._skip()
         name: bytes | None = None
         link: bytes | None = None
         size: int | None = None
         for _ in range(_MAX_EXTENSIONS):
             header = self._header()
+            if header is not None and header.kind not in _EXTENSIONS:
+                return self._member(
+                    header,
+                    header.name if name is None else name,
+                    header.link if link is None else link,
+                    header.size if size is None else size,
+                )
             if header is None:
                 if name is not None or link is not None or size is not None:
                     raise bad_archive("the archive ends after an extended header")
@@ -139,15 +143,8 @@ class TarReader:
                 _check_global(parse_pax(self._extension(header)))
             elif header.kind == b"L":
                 name = self._extension(header).rstrip(b"\0")
-            elif header.kind == b"K":
-                link = self._extension(header).rstrip(b"\0")
             else:
-                return self._member(
-                    header,
-                    header.name if name is None else name,
-                    header.link if link is None else link,
-                    header.size if size is None else size,
-                )
+                link = self._extension(header).rstrip(b"\0")
         raise bad_archive(f"more than {_MAX_EXTENSIONS} extended headers follow each other")
 
     def _header(self) -> Header | None:
@@ -175,10 +172,10 @@ class TarReader:
         if kind in _FILES:
             # Old writers mark directories by the slash alone.
             if not text.endswith("/"):
-                parts = self._split(text)
+                path = self._path(text)
                 self._left = size
                 self._padding = -size % BLOCK_BYTES
-                return Member(parts, "file", size, header.mode & 0o100 != 0, "")
+                return Member(path, "file", size, header.mode & 0o100 != 0, "")
             kind = b"5"
         found = _KINDS.get(kind)
         if found is None:
@@ -187,20 +184,21 @@ class TarReader:
             # Readers disagree about whether content follows.
             raise bad_archive(f"{shown(text)} is no file, but has a size")
         if found == "directory":
-            return Member(() if text in _ROOT else self._split(text), found, 0, False, "")
-        return Member(self._split(text), found, 0, False, _text(link))
+            return Member("" if text in _ROOT else self._path(text), found, 0, False, "")
+        return Member(self._path(text), found, 0, False, _text(link))
 
-    def _split(self, text: str) -> tuple[str, ...]:
-        """`split_path`, which is asked only for the last component while the directory stays the same."""
-        parent, slash, name = text.rpartition("/")
-        if slash and parent == self._parent and name:
-            parts = self._parent_parts + split_path(name, where=self._where, limits=self._limits)
-            if len(parts) <= self._limits.depth and len(text) * 4 <= self._limits.path_bytes:
-                return parts
+    def _path(self, text: str) -> str:
+        """The checked path; of a directory's many files only the last component is looked at."""
+        parent, _, name = text.rpartition("/")
+        if parent == self._parent and self._prefix and is_plain(name, self._limits):
+            path = self._prefix + name
+            if len(path) * 4 <= self._limits.path_bytes:
+                return path
         parts = split_path(text, where=self._where, limits=self._limits)
-        if slash and name and name != ".":
-            self._parent, self._parent_parts = parent, parts[:-1]
-        return parts
+        if name == parts[-1]:
+            self._parent = parent
+            self._prefix = "".join([f"{part}/" for part in parts[:-1]])
+        return "/".join(parts)
 
     def _extension(self, header: Header) -> bytes:
         if header.size > self._limits.pax_bytes:
@@ -291,9 +289,11 @@ def _refuse_kind(kind: bytes, text: str) -> NoReturn:
     raise bad_archive(f"{shown(text)} is of the unknown kind {kind.decode('latin-1')!a}")
 
 
-def _refuse_outside(parts: tuple[str, ...], strip: tuple[str, ...], origin: str) -> NoReturn:
+def _without(prefix: str, path: str, origin: str) -> str:
+    if path.startswith(prefix):
+        return path[len(prefix) :]
     raise IntegrityError(
-        f"{shown('/'.join(parts))} is outside of {shown('/'.join(strip))}, the only directory of this archive",
+        f"{shown(path)} is outside of {shown(prefix)}, the only directory of this archive",
         code="outside-prefix",
         where=origin,
         hint="nothing was unpacked; ask the publisher for an archive that matches its title",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import Final, Literal, Protocol, Self, runtime_checkable
 
@@ -34,7 +34,7 @@ class Reader(Protocol):
     def read(self, size: int = -1, /) -> bytes: ...
 
 
-Content = bytes | memoryview | Iterable[bytes | memoryview] | Reader
+Content = bytes | Iterable[bytes] | Reader
 
 
 class Entry(msgspec.Struct, frozen=True, gc=False):
@@ -100,8 +100,11 @@ class TreeWriter:
         self, parts: tuple[str, ...], content: Content, *, executable: bool, size: int | None = None, origin: str
     ) -> None:
         """Writes and hashes a file. With `size` the content has to have exactly that many bytes."""
-        path = "/".join(parts)
-        parent = "/".join(parts[:-1])
+        self.add_file("/".join(parts), content, executable=executable, size=size, origin=origin)
+
+    def add_file(self, path: str, content: Content, *, executable: bool, size: int | None, origin: str) -> None:
+        """`file` for a path that is joined already: the way of archives, where the time per file counts."""
+        parent, _, name = path.rpartition("/")
         with self._lock:
             if size is not None:
                 self._spend(size, path, 0)
@@ -109,12 +112,12 @@ class TreeWriter:
             claim.executable = executable
             directory = self._disk.acquire(parent) if is_first else None
         if directory is None:
-            self._take(claim, content, size, _nowhere)
+            self._take(claim, content, size, None)
             return
         try:
-            fd = self._disk.create(directory, parts[-1], _MODES[executable])
+            fd = self._disk.create(directory, name, _MODES[executable])
             try:
-                self._take(claim, content, size, lambda piece: _write(fd, piece))
+                self._take(claim, content, size, fd)
             finally:
                 os.close(fd)
         finally:
@@ -234,16 +237,16 @@ class TreeWriter:
 
     # Content.
 
-    def _take(
-        self, claim: _Claim, content: Content, size: int | None, write: Callable[[bytes | memoryview], None]
-    ) -> None:
-        if isinstance(content, (bytes, memoryview)):
+    def _take(self, claim: _Claim, content: Content, size: int | None, fd: int | None) -> None:
+        """Hashes `content` and, with `fd`, writes it; what another origin has written already is only hashed."""
+        if isinstance(content, bytes):
             total = len(content)
             if size is None:
                 with self._lock:
                     self._spend(total, claim.path, 0)
-            write(content)
-            claim.content = hashlib.sha256(content).hexdigest()
+            if fd is not None and total:
+                _write(fd, content)
+            digest = hashlib.sha256(content).hexdigest()
         else:
             total = 0
             hasher = hashlib.sha256()
@@ -254,15 +257,16 @@ class TreeWriter:
                 total += len(piece)
                 if size is not None and total > size:
                     break
-                write(piece)
+                if fd is not None:
+                    _write(fd, piece)
                 hasher.update(piece)
-            claim.content = hasher.hexdigest()
-        claim.size = total
+            digest = hasher.hexdigest()
         if size is not None and total != size:
-            claim.content = ""
             raise self._refused(
                 f"{shown(claim.path)} does not have the {size} bytes that were declared", "size-mismatch", claim.origin
             )
+        claim.size = total
+        claim.content = digest
 
     # Finishing.
 
@@ -364,7 +368,7 @@ def _entry(claim: _Claim) -> Entry:
     return Entry(claim.path, "f", "755" if claim.executable else "644", claim.content, claim.size)
 
 
-def _pieces(content: Iterable[bytes | memoryview] | Reader) -> Iterator[bytes | memoryview]:
+def _pieces(content: Iterable[bytes] | Reader) -> Iterator[bytes]:
     # An open file is both; by lines is not how it is to be read.
     if isinstance(content, Reader):
         while piece := content.read(_CHUNK_BYTES):
@@ -373,11 +377,7 @@ def _pieces(content: Iterable[bytes | memoryview] | Reader) -> Iterator[bytes | 
     yield from content
 
 
-def _write(fd: int, piece: bytes | memoryview) -> None:
+def _write(fd: int, piece: bytes) -> None:
     done = os.write(fd, piece)
     while done < len(piece):
         done += os.write(fd, memoryview(piece)[done:])
-
-
-def _nowhere(piece: bytes | memoryview) -> None:
-    """Content that another origin has written already is only hashed."""

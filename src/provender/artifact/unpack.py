@@ -1,7 +1,7 @@
 """An artifact's layers laid out as files in a staging directory. Artifact layer, over the fetcher and the tree writer.
 
-Fetching, verifying, decompressing and writing are one pass per layer; layers run side by side. No blob is held in memory
-and every reader is read to its end, so that nothing unverified is ever reported as unpacked.
+Fetching, verifying, decompressing and writing are one pass per layer; layers run side by side. No blob is held in
+memory and every reader is read to its end, so that nothing unverified is ever reported as unpacked.
 """
 
 from __future__ import annotations
@@ -59,8 +59,8 @@ def unpack(
 ) -> tuple[Entry, ...]:
     """The entries of the tree that the selected layers make in `staging`, an existing empty directory.
 
-    After any error the directory is to be thrown away. Raises what `plan_layers`, the fetcher and the tree writer raise;
-    `where` names the layer.
+    After any error the directory is to be thrown away. Raises what `plan_layers`, the fetcher and the tree writer
+    raise; `where` names the layer.
     """
     options = options or UnpackOptions()
     cancellation = cancellation or Cancellation()
@@ -79,7 +79,7 @@ def unpack(
 
 
 def fetch_content(fetcher: Fetcher, descriptor: Descriptor) -> BlobReader:
-    """A verifying reader of the content: of the descriptor's embedded `data` where there is some, else of the storage's."""
+    """A verifying reader of the content, from the descriptor's embedded `data` where there is some."""
     embedded = descriptor.embedded()
     return fetcher.fetch(descriptor) if embedded is None else BytesReader(embedded)
 
@@ -149,7 +149,7 @@ class _Work:
         stream.drain()
         if expected is not None and hasher is not None and hasher.hexdigest() != expected.encoded:
             raise IntegrityError(
-                f"the archive inside has digest {expected.algorithm}:{hasher.hexdigest()}, but its annotation says {expected}",
+                f"the archive inside has digest {expected.algorithm}:{hasher.hexdigest()}, its annotation says {expected}",
                 code="digest-mismatch",
                 where=planned.origin,
                 hint="the layer was packed wrongly; nothing was kept",

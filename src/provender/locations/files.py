@@ -23,7 +23,7 @@ from provender.locations.model import (
 )
 from provender.settings import MAX_SETTINGS_BYTES, Tree, convert, load_tree
 
-__all__ = ["RegistriesFile", "Registries", "parse_registries", "read_registries"]
+__all__ = ["Registries", "RegistriesFile", "parse_registries", "read_registries"]
 
 
 class MirrorEntry(msgspec.Struct, frozen=True):

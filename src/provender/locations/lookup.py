@@ -10,8 +10,19 @@ from typing import Final
 import msgspec
 
 from provender.errors import Denied, InvalidProject, InvalidReference
-from provender.locations.model import KEYS, HostTarget, Key, Location, Origin, PathResolver, Place, Rewrite, Target
-from provender.locations.sources import EnvironmentLayer, FileLayer, FlagLayer, Layer, ManifestLayer
+from provender.locations.model import (
+    KEYS,
+    HostTarget,
+    Key,
+    Location,
+    Origin,
+    PathResolver,
+    Place,
+    Rewrite,
+    Source,
+    Target,
+)
+from provender.locations.sources import EnvironmentLayer, FileLayer, FlagLayer, Layer, ManifestLayer, environment_name
 from provender.oci import Reference
 
 __all__ = ["Explanation", "Locations"]
@@ -28,6 +39,25 @@ class Explanation(msgspec.Struct, frozen=True):
     key: Key
     value: str
     wins: bool
+
+
+class _Base:
+    """Makes paths absolute; `~` is the home directory, as no shell sees what stands in a file."""
+
+    def __init__(self, home: str) -> None:
+        self._home = home
+
+    def at(self, directory: Path) -> PathResolver:
+        def resolve(text: str) -> Path:
+            if self._home and (text == "~" or text.startswith("~/")):
+                text = self._home + text[1:]
+            return directory / text  # not normalised: `link/..` is what the system makes of it
+
+        return resolve
+
+    def file(self, path: Path, source: Source, *, shown_as: str | None = None, must_exist: bool = False) -> FileLayer:
+        resolve = self.at(path.parent)
+        return FileLayer(path, source=source, shown_as=shown_as or str(path), resolve=resolve, must_exist=must_exist)
 
 
 class Locations:
@@ -55,48 +85,35 @@ class Locations:
         to `cwd` in flags and variables, to the file in files, and to `project_dir` in the manifest. Files are read when
         a question needs them.
         """
-        home = environ.get("HOME")
-
-        def relative_to(directory: Path) -> PathResolver:
-            def resolve(text: str) -> Path:
-                if home and (text == "~" or text.startswith("~/")):
-                    text = home + text[1:]
-                return Path(os.path.normpath(directory / text))
-
-            return resolve
-
-        layers: list[Layer] = [
-            FlagLayer(flags, relative_to(cwd)),
-            EnvironmentLayer(environ, relative_to(cwd)),
-        ]
+        base = _Base(environ.get("HOME", ""))
+        layers: list[Layer] = [FlagLayer(flags, base.at(cwd)), EnvironmentLayer(environ, base.at(cwd))]
         if named := environ.get("PROVENDER_REGISTRIES"):
-            path = relative_to(cwd)(named)
-            layers.append(
-                FileLayer(path, source="named-file", shown_as=named, resolve=relative_to(path.parent), must_exist=True)
-            )
+            layers.append(base.file(base.at(cwd)(named), "named-file", shown_as=named, must_exist=True))
         if project_dir is not None:
             path = cwd / project_dir / ".provender" / "registries.yaml"
-            shown_as = _shown(path, cwd)
-            layers.append(FileLayer(path, source="project-file", shown_as=shown_as, resolve=relative_to(path.parent)))
+            layers.append(base.file(path, "project-file", shown_as=_shown(path, cwd)))
         if (directory := _user_directory(environ)) is not None:
-            path = directory / "provender" / "registries.yaml"
-            layers.append(FileLayer(path, source="user-file", shown_as=str(path), resolve=relative_to(path.parent)))
-        layers.append(
-            FileLayer(
-                system_file, source="system-file", shown_as=str(system_file), resolve=relative_to(system_file.parent)
-            )
-        )
+            layers.append(base.file(directory / "provender" / "registries.yaml", "user-file"))
+        layers.append(base.file(system_file, "system-file"))
         if manifest is not None:
-            resolve = relative_to(cwd / project_dir if project_dir is not None else cwd)
-            layers.append(ManifestLayer(manifest, resolve, shown_as=manifest_name))
+            layers.append(ManifestLayer(manifest, base.at(cwd / (project_dir or "")), shown_as=manifest_name))
         return cls(layers, cwd=cwd)
 
     def aliases(self) -> list[str]:
         """Every alias that some source names, sorted."""
-        return sorted({alias for layer in self._layers for alias in layer.aliases()})
+        named = {alias for layer in self._layers if layer.source != "environment" for alias in layer.aliases()}
+        variables = {environment_name(alias) for alias in named}
+        # A variable's name cannot tell '-' from '_': it is an alias of its own only where no other source spells it.
+        for layer in self._layers:
+            if layer.source == "environment":
+                named.update(alias for alias in layer.aliases() if environment_name(alias) not in variables)
+        return sorted(named)
 
     def find(self, alias: str) -> Location:
-        """Where the logical registry is; InvalidProject (`unbound-registry`) with where it was looked for if nowhere."""
+        """Where the logical registry is.
+
+        Raises InvalidProject (`unbound-registry`) with the places where it was looked for.
+        """
         bindings = [found for layer in self._layers if (found := layer.binding(alias)) is not None]
         target = next((found.location for found in bindings if found.location is not None), None)
         if target is None:
@@ -117,7 +134,12 @@ class Locations:
         )
 
     def explain(self, alias: str) -> list[Explanation]:
-        """Every value of every key from every source, the strongest first, and the defaults of keys that nobody set."""
+        """Every value of every key from every source, the strongest first, and the defaults of keys that nobody set.
+
+        Empty for an alias that no source knows.
+        """
+        if all(layer.binding(alias) is None for layer in self._layers):
+            return []
         rows: list[Explanation] = []
         for key in KEYS:
             is_set = False
@@ -163,7 +185,7 @@ class Locations:
         Mirrors are not part of it: they serve digests beside the place, never instead of it.
         """
         if reference.kind == "layout":
-            return Place(layout=Path(os.path.normpath(self._cwd / reference.registry)))
+            return Place(layout=self._cwd / reference.registry)
         if reference.kind == "registry":
             rule = self.rewrite(reference)
             if rule is None or rule.target is None:
@@ -173,7 +195,8 @@ class Locations:
         try:
             location = self.find(reference.registry)
         except InvalidProject as error:
-            raise error.at(str(reference)) from error.__cause__
+            error.at(str(reference))
+            raise
         said = Place(plain_http=location.plain_http, ca=location.ca, origin=location.origins["location"])
         return _below(location.target, reference.repository, reference, said)
 
@@ -210,7 +233,7 @@ def _below(target: Target, repository: str, reference: Reference, said: Place) -
         bound = Reference.parse(f"{target.host}/{name}")
     except InvalidReference as error:
         raise InvalidProject(
-            f"at {target} the repository would be {name[:300]!r}: {error.message}",
+            f"at {target} this would be {target.host}/{name[:300]}, which is no repository name",
             code="invalid-location",
             where=str(reference),
             hint=error.hint,

@@ -5,6 +5,7 @@ Values and the grammar of a location's text; nothing here reads files or the env
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Literal
@@ -141,8 +142,8 @@ class Rewrite(msgspec.Struct, frozen=True):
 
         A prefix matches whole components only.
         """
-        if host != self.prefix.host:
-            return None
+        if host.removesuffix(":443") != self.prefix.host.removesuffix(":443"):
+            return None  # (a block is not to be passed by writing the default port)
         if not self.prefix.prefix:
             return repository
         if repository == self.prefix.prefix:
@@ -208,7 +209,7 @@ def parse_host_target(text: str, where: str) -> HostTarget:
         raise _invalid(text, where, "a host is needed here", hint="write host[:port][/prefix]")
     scheme, separator, rest = text.partition("://")
     if separator and scheme != "oci":
-        hint = f"write {rest[:_MAX_SHOWN]}" + (" with plainHttp: true" if scheme == "http" else "")
+        hint = f"write {_shown(rest)}" + (" with plainHttp: true" if scheme == "http" else "")
         raise _invalid(text, where, "a location has no scheme", hint=hint)
     bare = (rest if separator else text).removesuffix("/")
     try:
@@ -219,12 +220,15 @@ def parse_host_target(text: str, where: str) -> HostTarget:
     if reference.tag is not None or reference.digest is not None:
         raise _invalid(text, where, "it has a tag or digest", hint=_LOCATION_HINT)
     if reference.kind != "registry":
-        host = bare.partition("/")[0]
+        host = bare.partition("/")[0][:_MAX_SHOWN]
         raise _invalid(text, where, f"{host!r} is no host", hint=f"write a full host name, or {host}:443 with its port")
     return HostTarget(reference.registry, reference.repository.removesuffix("x").removesuffix("/"))
 
 
+def _shown(text: str) -> str:
+    """Text from outside for a message: cut, and without what may be a password before the host."""
+    return re.sub(r"^([a-z]+://)?[^/]*@", r"\1…@", text)[:_MAX_SHOWN]
+
+
 def _invalid(text: str, where: str, why: str, *, hint: str = _LOCATION_HINT) -> InvalidProject:
-    return InvalidProject(
-        f"not a location: {text[:_MAX_SHOWN]!r}: {why}", code="invalid-location", where=where, hint=hint
-    )
+    return InvalidProject(f"not a location: {_shown(text)!r}: {why}", code="invalid-location", where=where, hint=hint)

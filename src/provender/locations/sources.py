@@ -50,7 +50,7 @@ class Layer(Protocol):
         """Its rewrites of concrete references."""
         ...
 
-    def looked(self, alias: str) -> str:
+    def looked(self, alias: str, /) -> str:
         """The place where the alias was looked for, and what was there, for people."""
         ...
 
@@ -64,7 +64,7 @@ class FlagLayer:
         self._bindings: dict[str, Binding] = {}
         for flag in flags:
             alias, equals, text = flag.partition("=")
-            where = f"--registry {flag[:_MAX_SHOWN]}"
+            where = f"--registry {alias[:_MAX_SHOWN]}"  # without the location, which may hold a password by mistake
             if not equals:
                 raise InvalidProject(
                     "--registry needs an alias and a location",
@@ -142,7 +142,7 @@ class FileLayer:
         registries = self._registries()
         return registries.rewrites if registries is not None else ()
 
-    def looked(self, alias: str) -> str:
+    def looked(self, _alias: str, /) -> str:
         return self._shown_as if self._registries() is not None else f"{self._shown_as} (absent)"
 
     def _registries(self) -> Registries | None:
@@ -181,7 +181,7 @@ class ManifestLayer:
     def rewrites(self) -> Iterable[Rewrite]:
         return ()
 
-    def looked(self, alias: str) -> str:
+    def looked(self, _alias: str, /) -> str:
         return f"{self._shown_as} (no default)"
 
 

@@ -7,34 +7,19 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import TypeVar
 
 import msgspec
 
-from provender.errors import InvalidProject, InvalidReference, NotFound, ProvenderError
-from provender.oci import Digest, Platform, Reference
-from provender.oci.media_types import is_valid
-from provender.oci.reference import check_tag
-from provender.project.dependency import (
-    Dependency,
-    Requested,
-    Selection,
-    check_destination,
-    check_media_type_pattern,
-    check_name,
-    check_pattern,
-    check_root,
-    find_overlap,
-)
-from provender.project.manifest_file import MANIFEST_NAME, MANIFEST_VERSION, SOURCES, ManifestFile, OciDependency
+from provender.errors import InvalidProject, InvalidReference, NotFound
+from provender.oci import Reference
+from provender.project.dependency import Dependency, Requested, Selection, find_overlap
+from provender.project.manifest_entry import read_dependency
+from provender.project.manifest_file import MANIFEST_NAME, MANIFEST_VERSION, SOURCES, ManifestFile
 from provender.settings import MAX_SETTINGS_BYTES, Tree, convert, load_tree
-from provender.versions import Range
 
-__all__ = ["MANIFEST_NAME", "Manifest", "find_manifest", "read_capped"]
-
-_IMPLIED_TAG: Final = "latest"
+__all__ = ["MANIFEST_NAME", "Dependency", "Manifest", "Requested", "Selection", "find_manifest", "read_capped"]
 
 _T = TypeVar("_T")
 
@@ -66,9 +51,12 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         tree = load_tree(text, where=where)
         _check_version(tree)
         _check_sources(tree)
-        file = convert(tree, ManifestFile)
-        registries = {name: _location(tree, name, entry and entry.location) for name, entry in _sorted(file.registries)}
-        dependencies = tuple(_dependency(tree, name, entry) for name, entry in _sorted(file.dependencies))
+        file = _converted(tree)
+        registries = {
+            name: _location(tree, name, entry.location if entry is not None else None)
+            for name, entry in _sorted(file.registries)
+        }
+        dependencies = tuple([read_dependency(tree, name, entry) for name, entry in _sorted(file.dependencies)])
         places = {each.name: tree.place(("dependencies", each.name), of_key=True) for each in dependencies}
         _check_overlap(tree, dependencies, places)
         return cls(directory=directory or Path(), registries=registries, dependencies=dependencies, places=places)
@@ -113,6 +101,14 @@ def _no_manifest(where: str) -> NotFound:
 
 def _sorted(entries: dict[str, _T] | None) -> list[tuple[str, _T]]:
     return sorted((entries or {}).items())
+
+
+def _converted(tree: Tree) -> ManifestFile:
+    try:
+        return msgspec.convert(tree.value, ManifestFile)
+    except msgspec.ValidationError:
+        # The slower way drops `x-` keys and explains what is wrong.
+        return convert(tree, ManifestFile)
 
 
 def _check_version(tree: Tree) -> None:
@@ -161,19 +157,14 @@ def _check_sources(tree: Tree) -> None:
 
 
 def _location(tree: Tree, alias: str, location: str | None) -> str | None:
-    try:
-        if Reference.parse(f"{alias}/x").kind != "logical":
-            raise InvalidReference(
-                f"{alias[:150]!r} reads as a host", hint="a logical registry's name has no '.' and no ':'"
-            )
-    except InvalidReference as error:
+    if not _is_alias(alias):
         raise tree.error(
-            f"not a name of a logical registry: {error.message}",
+            f"not a name of a logical registry: {alias[:150]!r}",
             path=("registries", alias),
             of_key=True,
             code="invalid-alias",
-            hint="use lower-case letters and digits, joined by '-' or '_'",
-        ) from error
+            hint="use lower-case letters and digits, joined by '-' or '_'; a name with a dot or colon is a host",
+        )
     if location is None:
         return None
     try:
@@ -187,6 +178,13 @@ def _location(tree: Tree, alias: str, location: str | None) -> str | None:
         ) from error
 
 
+def _is_alias(text: str) -> bool:
+    try:
+        return Reference.parse(f"{text}/x").kind == "logical"
+    except InvalidReference:
+        return False
+
+
 def _checked_location(location: str) -> str:
     if location.startswith("layout:"):
         if not location.removeprefix("layout:").strip() or "\0" in location:
@@ -198,133 +196,6 @@ def _checked_location(location: str) -> str:
     return location.rstrip("/")
 
 
-def _dependency(tree: Tree, name: str, entry: str | OciDependency) -> Dependency:
-    if isinstance(entry, str):
-        return _Checks(tree, name).short(entry)
-    return _Checks(tree, name).long(entry)
-
-
-class _Checks:
-    """The checks of one dependency; what they raise gets the place of the key that is wrong."""
-
-    def __init__(self, tree: Tree, name: str) -> None:
-        self._tree = tree
-        self._name = name
-        self._at((), lambda: check_name(name), of_key=True)
-
-    def short(self, text: str) -> Dependency:
-        """A reference with a tag or a digest."""
-        reference = self._at((), lambda: _repository(text))
-        if reference.target is None:
-            raise self._error(
-                (),
-                f"{text[:150]!r} has neither tag nor digest",
-                "missing-tag",
-                f"write {reference.name[:150]}:TAG, or the long form with version, tag or digest",
-            )
-        return Dependency(
-            name=self._name,
-            reference=reference.with_target(),
-            requested=Requested(tag=reference.tag, digest=reference.digest),
-            to=self._at((), lambda: check_destination(f"vendor/{self._name}"), of_key=True),
-        )
-
-    def long(self, entry: OciDependency) -> Dependency:
-        """A mapping with `oci` and what belongs to it."""
-        reference = self._at(("oci",), lambda: _repository(entry.oci))
-        if reference.target is not None:
-            key, value = ("digest", reference.digest) if reference.digest else ("tag", reference.tag)
-            raise self._error(
-                ("oci",), f"'oci' names a repository, not a {key}", "target-in-oci", f"write {key}: {value} beside it"
-            )
-        requested = self._requested(entry)
-        if entry.artifact_type is not None and not is_valid(entry.artifact_type):
-            raise self._error(
-                ("artifactType",),
-                f"not a media type: {entry.artifact_type[:150]!r}",
-                "invalid-media-type",
-                "write type/subtype, such as application/vnd.cncf.flux.config.v1+json",
-            )
-        to = entry.to
-        return Dependency(
-            name=self._name,
-            reference=reference,
-            requested=requested or Requested(tag=_IMPLIED_TAG),
-            to=self._at(("to",), lambda: check_destination(f"vendor/{self._name}" if to is None else to)),
-            artifact_type=entry.artifact_type,
-            selection=self._selection(entry),
-            keep=self._patterns(("keep",), entry.keep, check_pattern),
-            is_tag_implied=requested is None,
-        )
-
-    def _requested(self, entry: OciDependency) -> Requested | None:
-        if entry.version is not None and entry.tag is not None:
-            raise self._error(
-                ("tag",),
-                "'version' and 'tag' exclude each other",
-                "version-and-tag",
-                "keep one of the two",
-                of_key=True,
-            )
-        version, tag, digest = entry.version, entry.tag, entry.digest
-        if version is not None:
-            wanted = version
-            self._at(("version",), lambda: Range.parse(wanted))
-        if tag is not None:
-            label = tag
-            self._at(("tag",), lambda: check_tag(label))
-        if version is None and tag is None and digest is None:
-            return None
-        pinned = None if digest is None else self._at(("digest",), lambda: Digest(digest))
-        return Requested(version=version, tag=tag, digest=pinned)
-
-    def _selection(self, entry: OciDependency) -> Selection:
-        platform, root, layers = entry.platform, entry.root, entry.layers
-        media_types = self._patterns(
-            ("layers", "mediaTypes"), layers and layers.media_types, check_media_type_pattern, is_choice=True
-        )
-        return Selection(
-            platform=None if platform is None else self._at(("platform",), lambda: str(Platform.parse(platform))),
-            media_types=media_types,
-            mode=layers.mode if layers is not None else "auto",
-            include=self._patterns(("include",), entry.include, check_pattern, is_choice=True),
-            exclude=self._patterns(("exclude",), entry.exclude, check_pattern),
-            root=None if root is None else self._at(("root",), lambda: check_root(root)),
-        )
-
-    def _patterns(
-        self, path: tuple[str, ...], texts: list[str] | None, check: Callable[[str], str], *, is_choice: bool = False
-    ) -> tuple[str, ...]:
-        if is_choice and texts == []:
-            raise self._error(path, f"{path[-1]!r} is empty: nothing would be taken", "empty-choice", "leave it out")
-        for number, text in enumerate(texts or ()):
-            self._at((*path, number), lambda text=text: check(text))
-        return tuple(texts or ())
-
-    def _at(self, path: tuple[str | int, ...], check: Callable[[], _T], *, of_key: bool = False) -> _T:
-        try:
-            return check()
-        except ProvenderError as error:
-            raise self._error(path, error.message, error.code, error.hint, of_key=of_key) from error
-
-    def _error(
-        self, path: tuple[str | int, ...], message: str, code: str, hint: str | None, *, of_key: bool = False
-    ) -> InvalidProject:
-        full = ("dependencies", self._name, *path)
-        return self._tree.error(f"{self._name[:128]}: {message}", path=full, of_key=of_key, code=code, hint=hint)
-
-
-def _repository(text: str) -> Reference:
-    reference = Reference.parse(text)
-    if reference.kind == "layout" and (reference.registry[:1] in ("/", "~") or ".." in reference.registry.split("/")):
-        raise InvalidReference(
-            f"the layout {reference.registry[:150]!r} lies outside of the project",
-            code="outside-project",
-            hint="name a logical registry here and bind it: registries: {store: {location: 'layout:PATH'}}",
-        )
-    return reference
-
-
 def _check_overlap(tree: Tree, dependencies: tuple[Dependency, ...], places: dict[str, str]) -> None:
     destinations = {each.name: each.to for each in dependencies}
     overlap = find_overlap(destinations)
@@ -332,8 +203,8 @@ def _check_overlap(tree: Tree, dependencies: tuple[Dependency, ...], places: dic
         return
     one, other = overlap
     raise tree.error(
-        f"the destinations of {one!r} ({destinations[one]}, {places[one]}) and {other!r} ({destinations[other]}) overlap",
+        f"the destinations of {one!r} ({destinations[one]}) and {other!r} ({destinations[other]}) overlap",
         path=("dependencies", other, "to"),
         code="overlapping-destinations",
-        hint="give each a directory of its own with 'to'",
+        hint=f"give each a directory of its own with 'to'; {one!r} is at {places[one]}",
     )

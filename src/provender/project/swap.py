@@ -16,7 +16,7 @@ from typing import Final
 
 from provender.errors import Conflict
 
-__all__ = ["Swap", "recover", "staging_name"]
+__all__ = ["Swap", "prune", "recover", "staging_name"]
 
 _MARK: Final = ".provender-"
 _AT_FDCWD: Final = -100
@@ -80,14 +80,18 @@ class Swap:
         self._undo.clear()
         for old in self._old:
             shutil.rmtree(old, ignore_errors=True)
-            parent = os.path.dirname(old)
-            while parent != self._root and parent.startswith(self._root + os.sep):
-                try:
-                    os.rmdir(parent)
-                except OSError:
-                    break
-                parent = os.path.dirname(parent)
+            prune(os.path.dirname(old), self._root)
         self._old.clear()
+
+
+def prune(directory: str, root: str) -> None:
+    """Remove `directory` and those above it, below `root`, as far as they are empty."""
+    while directory.startswith(root + os.sep):
+        try:
+            os.rmdir(directory)
+        except OSError:
+            return
+        directory = os.path.dirname(directory)
 
 
 def recover(destination: str) -> None:

@@ -1,7 +1,8 @@
 """One bounded pool of threads per operation, where the first failure cancels the rest. Transfer layer.
 
 Own threads, not `concurrent.futures`: its workers are joined at interpreter exit, so that a Ctrl-C would wait for every
-running download. These are daemons, asked to stop through a `Cancellation` that readers check, and waited for only so long.
+running download. These are daemons, asked to stop through a `Cancellation` that readers check, and waited for only so
+long.
 """
 
 from __future__ import annotations
@@ -17,13 +18,13 @@ _T = TypeVar("_T")
 
 # The main thread looks up this often, so that a signal is met even where a wait cannot be interrupted.
 _WAIT_S: Final = 0.2
-# How long running tasks may take to notice that they were cancelled: after a failure (their own time limits are shorter),
-# and after Ctrl-C.
+# How long running tasks may take to notice that they were cancelled: after a failure (their own time limits are
+# shorter), and after Ctrl-C.
 _SETTLE_S: Final = 60.0
 _INTERRUPTED_SETTLE_S: Final = 2.0
 
 
-class Cancelled(Exception):  # noqa: N818 - no failure of its own: the operation failed elsewhere or was given up
+class Cancelled(Exception):
     """Raised by `Cancellation.check` inside a task; `run_all` gives the failure that was the reason instead."""
 
 
@@ -50,9 +51,9 @@ class Cancellation:
 def run_all(tasks: Sequence[Callable[[], _T]], *, jobs: int, cancellation: Cancellation | None = None) -> list[_T]:
     """The results of `tasks`, in their order, run by at most `jobs` threads.
 
-    The first failure is raised after the running tasks ended (they see `cancellation`; those that have not started never
-    do). KeyboardInterrupt in the calling thread cancels and is raised again promptly. Raises Cancelled if `cancellation`
-    was set by someone else. With one job or one task everything runs in the calling thread.
+    The first failure is raised after the running tasks ended (they see `cancellation`; those that have not started
+    never do). KeyboardInterrupt in the calling thread cancels and is raised again promptly. Raises Cancelled if
+    `cancellation` was set by someone else. With one job or one task everything runs in the calling thread.
     """
     cancellation = cancellation or Cancellation()
     if jobs <= 1 or len(tasks) <= 1:

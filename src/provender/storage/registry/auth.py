@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
@@ -63,7 +63,7 @@ class Authorizer:
         self._tokens = tokens
         self._monotonic = monotonic
         self._warn = warn
-        self._scheme: _Bearer | str | None = None
+        self._scheme: _Bearer | Literal["basic"] | None = None
         self._held: dict[_Key, list[_Held]] = {}
         self._flights: dict[tuple[_Key, Scopes], threading.Lock] = {}
         self._lock = threading.Lock()
@@ -90,16 +90,19 @@ class Authorizer:
         if bearer is not None:
             scheme = self._checked(bearer, url)
             wanted = scopes | Scopes.parse(bearer.parameters.get("scope", ""))
-            found = self._bearer_header(scheme, wanted, repository, refused=refused)
-            return None if found == refused else found
+            return _new(self._bearer_header(scheme, wanted, repository, refused=refused), refused)
         if any(item.scheme == "basic" for item in challenges):
             self._scheme = "basic"
-            found = self.header(scopes, repository)
-            return None if found == refused else found
+            return _new(self.header(scopes, repository), refused)
         return None
 
     def source(self, repository: str | None) -> str | None:
-        """Where the credentials came from that a refused request was made with; None for an anonymous one."""
+        """Where the credentials came from that a refused request was made with; None for an anonymous one.
+
+        Without any challenge so far none were sent, and no helper is started to tell.
+        """
+        if self._scheme is None:
+            return None
         credential = self._credentials.lookup(self._host, repository)
         return None if credential is None else credential.source
 
@@ -112,9 +115,7 @@ class Authorizer:
         self._scheme = scheme
         return scheme
 
-    def _bearer_header(
-        self, scheme: _Bearer, scopes: Scopes, repository: str | None, *, refused: str | None
-    ) -> str:
+    def _bearer_header(self, scheme: _Bearer, scopes: Scopes, repository: str | None, *, refused: str | None) -> str:
         credential = self._credentials.lookup(self._host, repository)
         if credential is not None and credential.registry_token:
             return f"Bearer {credential.registry_token}"
@@ -148,3 +149,8 @@ class Authorizer:
             if len(self._flights) >= _MAX_TOKENS:
                 self._flights.clear()
             return self._flights.setdefault((key, scopes), threading.Lock())
+
+
+def _new(header: str | None, refused: str | None) -> str | None:
+    """The header, unless it is the one that was refused."""
+    return None if header == refused else header

@@ -19,7 +19,7 @@ __all__ = ["CredentialHelper"]
 
 _SUFFIX = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _NOT_FOUND: Final = "credentials not found in native keychain"  # the protocol's only sign for "there is none"
-_TOKEN_USER: Final = "<token>"
+_IDENTITY_USER: Final = "<token>"
 _TIMEOUT_S: Final = 60  # a helper may ask its user to unlock the keychain
 
 _Action = Literal["get", "store", "erase"]
@@ -28,9 +28,7 @@ _Action = Literal["get", "store", "erase"]
 class CredentialHelper:
     """One helper program, named by the suffix in a configuration file (`where`)."""
 
-    def __init__(
-        self, suffix: str, environ: Mapping[str, str], *, where: str, timeout_s: float = _TIMEOUT_S
-    ) -> None:
+    def __init__(self, suffix: str, environ: Mapping[str, str], *, where: str, timeout_s: float = _TIMEOUT_S) -> None:
         if _SUFFIX.fullmatch(suffix) is None:
             raise InvalidProject(
                 f"not the name of a credential helper: {suffix[:80]!r}",
@@ -60,7 +58,7 @@ class CredentialHelper:
         source = f"the credential helper {self.program}"
         if not secret:
             return None
-        if username == _TOKEN_USER:
+        if username == _IDENTITY_USER:
             return Credential(identity_token=secret, source=source)
         return Credential(username=username, secret=secret, source=source)
 

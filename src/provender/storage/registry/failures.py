@@ -16,7 +16,16 @@ from provender.storage.registry.origin import Origin
 from provender.storage.registry.redact import printable
 from provender.storage.registry.transport import TransportFailure
 
-__all__ = ["ERROR_BODY_BYTES", "Answer", "Place", "Problem", "connection_failed", "failed", "not_a_registry", "problem_of"]
+__all__ = [
+    "ERROR_BODY_BYTES",
+    "Answer",
+    "Place",
+    "Problem",
+    "connection_failed",
+    "failed",
+    "not_a_registry",
+    "problem_of",
+]
 
 ERROR_BODY_BYTES: Final = 8 << 10
 
@@ -111,7 +120,8 @@ def failed(answer: Answer, place: Place) -> ProvenderError:
         case _ if answer.is_page:
             return not_a_registry(answer, place)
         case _:
-            hint = "if the registry speaks HTTPS, leave out --plain-http" if place.is_plain_http else None
+            is_silent = place.is_plain_http and not problem.code
+            hint = "if the registry speaks HTTPS, leave out --plain-http" if is_silent else None
             return Unavailable(
                 said,
                 code="refused-by-registry",
@@ -195,5 +205,9 @@ def _not_found(answer: Answer, problem: Problem, place: Place) -> NotFound:
 def _rate_limited(answer: Answer, said: str, place: Place) -> RateLimited:
     asked = printable(answer.headers.get("retry-after", ""), 60)
     wait = f"; it asks to wait {asked}" + (" s" if asked.isdigit() else "") if asked else ""
-    hint = "try again later" if place.credentials else f"try again later; limits are higher after provender login {place.host}"
+    hint = (
+        "try again later"
+        if place.credentials
+        else f"try again later; limits are higher after provender login {place.host}"
+    )
     return RateLimited(f"{said}{wait}", where=place.where, hint=hint)

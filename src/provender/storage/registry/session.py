@@ -12,15 +12,15 @@ from typing import Final
 
 import msgspec
 
-from provender.errors import ProvenderError
+from provender.errors import ProvenderError, Unavailable
 from provender.storage.abilities import BlobReader
 from provender.storage.registry.auth import Authorizer
 from provender.storage.registry.failures import Answer, Place, failed, not_a_registry
+from provender.storage.registry.headers import parse_warnings
 from provender.storage.registry.origin import Origin, followed
 from provender.storage.registry.redact import printable
 from provender.storage.registry.scopes import NO_SCOPES, Scopes
 from provender.storage.registry.transport import Request
-from provender.storage.registry.headers import parse_warnings
 from provender.storage.registry.wire import Hop, Wire
 
 __all__ = ["Call", "Session"]
@@ -84,6 +84,14 @@ class Session:
 
     def error(self, answer: Answer, call: Call) -> ProvenderError:
         """The error that an answer stands for."""
+        if answer.status in (401, 403) and not self.is_own(answer.url):
+            # A storage behind the registry, which never sees the registry's credentials.
+            return Unavailable(
+                f"{Origin.of(answer.url)}, where {self.host} leads to, answered {answer.status}",
+                code="redirect-target-refused",
+                where=call.where,
+                hint="its signed address may have expired: try again; else the registry's storage is misconfigured",
+            )
         return failed(answer, self.place(call))
 
     def no_registry(self, answer: Answer, call: Call) -> ProvenderError:

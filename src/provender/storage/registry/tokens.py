@@ -75,9 +75,7 @@ class TokenService:
             raise failed(answer, place)
         return _read(answer, place)
 
-    def _get(
-        self, realm: str, service: str, scopes: Scopes, credential: Credential | None, place: Place
-    ) -> Answer:
+    def _get(self, realm: str, service: str, scopes: Scopes, credential: Credential | None, place: Place) -> Answer:
         query = [("service", service)] if service else []
         query += [("scope", text) for text in scopes.texts()]
         headers = {"Accept": "application/json"}

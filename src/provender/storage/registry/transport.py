@@ -74,8 +74,11 @@ class Transport(Protocol):
         ...
 
 
-class TransportFailure(Exception):  # noqa: N818 (not an error of the tree: the wire turns it into one)
-    """No answer, or one that broke: `kind` says at which step, the text is for people."""
+class TransportFailure(Exception):
+    """No answer, or one that broke: `kind` says at which step, the text is for people.
+
+    Not an error of the tree: the wire and the download turn it into one, or try again.
+    """
 
     def __init__(self, kind: FailureKind, message: str) -> None:
         super().__init__(message)
@@ -263,7 +266,7 @@ class _Body:
             raise _SourceFailed(error) from error
 
 
-class _SourceFailed(Exception):  # noqa: N818 (never leaves this module)
+class _SourceFailed(Exception):
     def __init__(self, reason: OSError | TransportFailure) -> None:
         super().__init__(str(reason))
         self.reason = reason

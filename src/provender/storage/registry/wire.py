@@ -53,7 +53,9 @@ class Hop:
             body = b"" if self.status == 416 else self._body(ERROR_BODY_BYTES if is_error else limit, lenient=is_error)
         finally:
             self.response.close()
-        return Answer(status=self.status, headers=self.headers, body=body[:limit], url=self.url, is_cut=len(body) > limit)
+        return Answer(
+            status=self.status, headers=self.headers, body=body[:limit], url=self.url, is_cut=len(body) > limit
+        )
 
     def _body(self, limit: int, *, lenient: bool) -> bytes:
         chunks: list[bytes] = []

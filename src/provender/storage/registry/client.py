@@ -1,0 +1,103 @@
+"""The client of one registry: where it is, how it is spoken to, and its repositories.
+
+Registry layer, top. Collaborators come in through the constructor: transport, credentials, clocks and sleep.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from provender.errors import InvalidReference
+from provender.oci.reference import check_repository
+from provender.storage.registry.auth import Authorizer
+from provender.storage.registry.credentials import CredentialSource
+from provender.storage.registry.listing import list_names
+from provender.storage.registry.origin import Origin, is_local
+from provender.storage.registry.quirks import host_quirks
+from provender.storage.registry.repository import RegistryRepository
+from provender.storage.registry.retry import RetryPolicy, Timing
+from provender.storage.registry.scopes import CATALOG
+from provender.storage.registry.session import Call, Session
+from provender.storage.registry.tls import TlsSettings
+from provender.storage.registry.tokens import TokenService
+from provender.storage.registry.transport import Transport
+from provender.storage.registry.wire import Wire
+
+__all__ = ["RegistryClient"]
+
+
+class RegistryClient:
+    """Speaks to the registry at `host` (`name[:port]`). One client for a host and a run: it remembers tokens.
+
+    `plain_http` None means http for this machine and https for all others. `ca` is a PEM file trusted besides the
+    system's; a client certificate is shown to the registry alone. `warn` receives each warning once.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        *,
+        transport: Transport,
+        credentials: CredentialSource,
+        plain_http: bool | None = None,
+        ca: str | None = None,
+        client_certificate: str | None = None,
+        client_key: str | None = None,
+        policy: RetryPolicy | None = None,
+        timing: Timing | None = None,
+        warn: Callable[[str], None] | None = None,
+    ) -> None:
+        self.host = host
+        self._quirks = host_quirks(host)
+        timing = timing or Timing()
+        registry = _origin(self._quirks.api_host or host, plain_http)
+        tls = TlsSettings(ca, client_certificate, client_key)
+        wire = Wire(transport, registry, tls=tls, policy=policy or RetryPolicy(), timing=timing)
+        warn = warn or _ignore
+        authorizer = Authorizer(
+            host,
+            registry,
+            credentials=credentials,
+            tokens=TokenService(wire, host),
+            monotonic=timing.monotonic,
+            warn=warn,
+        )
+        self._session = Session(host, registry, wire=wire, authorizer=authorizer, warn=warn)
+
+    def ping(self) -> None:
+        """Return if a registry answers here and takes the credentials; else the error that says what is wrong."""
+        call = Call(method="GET", path="/v2/", where=self.host, ok=(200, 404))
+        answer = self._session.ask(call)
+        if answer.is_page or answer.status == 404:
+            raise self._session.no_registry(answer, call)
+
+    def repository(self, name: str) -> RegistryRepository:
+        """A repository of this registry; nothing is asked yet."""
+        check_repository(name)
+        api_name = name
+        if self._quirks.namespace is not None and "/" not in name:
+            api_name = f"{self._quirks.namespace}/{name}"
+        return RegistryRepository(self._session, name, api_name)
+
+    def repositories(self) -> Iterator[str]:
+        """Every repository that the registry lists in its catalog, which many registries do not offer."""
+        call = Call(method="GET", path="/v2/_catalog", where=self.host, scopes=CATALOG)
+        return list_names(self._session, call, "repositories", _is_repository)
+
+
+def _origin(host: str, plain_http: bool | None) -> Origin:
+    probe = Origin.of(f"https://{host}/")
+    use_http = is_local(probe.host) if plain_http is None else plain_http
+    return Origin.of(f"{'http' if use_http else 'https'}://{host}/")
+
+
+def _is_repository(name: str) -> bool:
+    try:
+        check_repository(name)
+    except InvalidReference:
+        return False
+    return True
+
+
+def _ignore(text: str) -> None:
+    """Nobody wants the warnings."""

@@ -1,0 +1,116 @@
+"""Manifests and indexes over the API: reading one answer into a checked document, and a small memory of them.
+
+Registry layer, over the session.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from typing import Final
+
+from provender.errors import IntegrityError, InvalidDocument, ProvenderError
+from provender.oci import MAX_DOCUMENT_BYTES, Descriptor, Digest, Document
+from provender.oci.media_types import MANIFEST_ACCEPT, SCHEMA1_TYPES, is_document
+from provender.storage.registry.failures import Answer
+from provender.storage.registry.quirks import contradicts
+from provender.storage.registry.session import Call, Session
+
+__all__ = ["ACCEPT", "MAX_PUSH_BYTES", "Documents", "RecentDocuments"]
+
+# The whole list in every request: some registries answer 404 for a type that is not accepted (distribution, GHCR).
+ACCEPT: Final = ", ".join(MANIFEST_ACCEPT)
+MAX_PUSH_BYTES: Final = 4 << 20  # what registries have to accept (distribution-spec, "Pushing Manifests")
+
+
+class Documents:
+    """Reads and writes the documents of one repository. The calls come from the repository."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def get(self, call: Call, expected: Digest | None) -> Document:
+        """The document that the GET `call` names; with `expected`, its bytes have that digest."""
+        answer = self._session.ask(call)
+        if answer.is_page:
+            raise self._session.no_registry(answer, call)
+        if answer.is_cut:
+            raise InvalidDocument(
+                f"the document is over the limit of {MAX_DOCUMENT_BYTES} bytes",
+                code="document-too-large",
+                where=call.where,
+                hint="no manifest is that large; something else is stored there",
+            )
+        try:
+            document = Document.read(answer.body, media_type=_carried_type(answer), expected=expected)
+        except ProvenderError as error:
+            raise error.at(call.where) from None
+        reported = answer.headers.get("docker-content-digest")
+        if contradicts(reported, document.digest):
+            # Only information: what counts is the content, and the digest that was asked for.
+            self._session.warn(f"the registry calls {document.digest} by another digest ({reported})")
+        return document
+
+    def head(self, call: Call) -> Descriptor | None:
+        """The descriptor that the HEAD `call` tells about; None if the answer leaves something out."""
+        answer = self._session.ask(call)
+        reported, length = answer.headers.get("docker-content-digest", ""), answer.headers.get("content-length", "")
+        if not is_document(answer.content_type) or not length.isdigit() or len(length) > 12:
+            return None
+        try:
+            return Descriptor(media_type=answer.content_type, digest=Digest(reported), size=int(length))
+        except ProvenderError:
+            return None
+
+    def put(self, call: Call, document: Document) -> Answer:
+        """Store the bytes of `document` with the PUT `call`; IntegrityError if the registry names another digest."""
+        answer = self._session.ask(call)
+        reported = answer.headers.get("docker-content-digest")
+        if contradicts(reported, document.digest):
+            raise IntegrityError(
+                f"the registry stored {str(reported)[:150]!r} instead of {document.digest}",
+                code="digest-mismatch",
+                where=call.where,
+                hint="the registry or a proxy in between changes what is pushed; do not use what it stored",
+            )
+        return answer
+
+
+class RecentDocuments:
+    """The last documents of a repository by digest, so that tagging one does not fetch it again."""
+
+    def __init__(self, count: int = 32, limit: int = 16 << 20) -> None:
+        self._count = count
+        self._limit = limit
+        self._documents: OrderedDict[Digest, Document] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, digest: Digest) -> Document | None:
+        """The document, if it is remembered."""
+        with self._lock:
+            if digest in self._documents:
+                self._documents.move_to_end(digest)
+            return self._documents.get(digest)
+
+    def put(self, document: Document) -> None:
+        """Remember a document, forget the ones not used for longest."""
+        with self._lock:
+            self._documents[document.digest] = document
+            self._documents.move_to_end(document.digest)
+            total = sum(len(item.raw) for item in self._documents.values())
+            while len(self._documents) > 1 and (len(self._documents) > self._count or total > self._limit):
+                total -= len(self._documents.popitem(last=False)[1].raw)
+
+    def drop(self, digest: Digest) -> None:
+        """Forget a document."""
+        with self._lock:
+            self._documents.pop(digest, None)
+
+
+def _carried_type(answer: Answer) -> str | None:
+    """The Content-Type, if it says which document this is; else the document's own field decides.
+
+    Nexus before 3.25 sends others (buildah #2266), stores of files send `application/octet-stream` or `text/plain`.
+    """
+    kind = answer.content_type
+    return kind if is_document(kind) or kind in SCHEMA1_TYPES else None

@@ -1,0 +1,1 @@
+"""Tests against real registries and other clients; run by `make interop`."""
