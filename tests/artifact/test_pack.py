@@ -107,8 +107,8 @@ def sample(work: Path) -> None:
     (work / "d/größe").write_bytes(b"3")
 
 
-GOLDEN_LAYER = "?"
-GOLDEN_TAR = "?"
+GOLDEN_LAYER = "sha256:42370676491a311c773fa27437c2d1a961153d7d98f257a03a5dc6c97b0a6acf"
+GOLDEN_TAR = "sha256:286547f8ce942761531cfad1e154d8c4eed08fa4fa9f951523cc8b7f56fa2bfc"
 
 
 def test_a_directory_has_the_same_digest_on_every_machine(work: Path, tmp_path: Path) -> None:
@@ -157,7 +157,7 @@ def test_members_are_sorted_prefixed_and_plain(work: Path, tmp_path: Path) -> No
     modes = {member.name: member.mode for member in members}
     assert (modes["d/b.txt"], modes["d/sub/run.sh"], modes["d/sub"]) == (0o644, 0o755, 0o755)
     extended = [member.name for member in members if member.pax_headers]
-    assert sorted(extended) == [f"d/{'p' * 120}", "d/größe"]
+    assert set(extended) == {f"d/{'p' * 120}", "d/größe"}
 
 
 def test_the_annotations_are_the_digests_of_what_was_written(work: Path, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from interop.programs import Program, program
-from interop.registries import KINDS, WITH_PASSWORDS, Registries, Registry
+from interop.registries import ABSENT, KINDS, WITH_PASSWORDS, Registries, Registry
 from interop.trees import write_sample
 
 _CELL = "interop-cell"
@@ -160,6 +160,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         row = "".join(f"{_shown(cells.get((scenario, kind))):>18}" for kind in columns)
         terminalreporter.write_line(f"{scenario:<{width}}{row}")
     terminalreporter.write_line("peers: " + (", ".join(sorted(used)) or "none"))
+    for reason in ABSENT.values():
+        terminalreporter.write_line(f"not run: {reason}")
 
 
 def _shown(counts: Counter[str] | None) -> str:

@@ -66,26 +66,27 @@ def test_a_pushed_file_is_a_blob_of_the_same_bytes(
 @pytest.mark.parametrize(
     "options",
     [
-        pytest.param((), id="defaults"),
-        pytest.param(("--artifact-type", TYPE), id="artifact-type"),
-        pytest.param(("--config", f"config.json:{CONFIG}"), id="config"),
-        pytest.param(("--config", "config.json"), id="untyped-config"),
-        pytest.param(("--config", f"config.json:{CONFIG}", "--artifact-type", TYPE), id="both"),
-        pytest.param(("--image-spec", "v1.0", "--artifact-type", TYPE), id="image-spec-1.0"),
-        pytest.param(("--image-spec", "v1.0"), id="image-spec-1.0-defaults"),
-        pytest.param(("--image-spec", "v1.1", "--annotation", "k=v=w"), id="annotation"),
+        pytest.param(PINNED, id="defaults"),
+        pytest.param((*PINNED, "--artifact-type", TYPE), id="artifact-type"),
+        pytest.param((*PINNED, "--config", f"config.json:{CONFIG}"), id="config"),
+        pytest.param((*PINNED, "--config", "config.json"), id="untyped-config"),
+        pytest.param((*PINNED, "--config", f"config.json:{CONFIG}", "--artifact-type", TYPE), id="both"),
+        pytest.param((*PINNED, "--image-spec", "v1.0", "--artifact-type", TYPE), id="image-spec-1.0"),
+        pytest.param((*PINNED, "--image-spec", "v1.0"), id="image-spec-1.0-defaults"),
+        pytest.param((*PINNED, "--image-spec", "v1.1", "--annotation", "k=v=w"), id="annotation"),
         pytest.param(("--annotation-file", "notes.json"), id="annotation-file"),
     ],
 )
 def test_our_manifest_says_what_that_of_oras_says(
     sample: Path, tmp_path: Path, oras: Program, options: tuple[str, ...]
 ) -> None:
-    notes = {"$manifest": {"a": "b"}, "$config": {"c": "d"}, "config.json": {"e": "f"}}
+    created = {"org.opencontainers.image.created": "2020-01-01T00:00:00Z"}
+    notes = {"$manifest": {"a": "b", **created}, "$config": {"c": "d"}, "config.json": {"e": "f"}}
     (sample / "notes.json").write_text(json.dumps(notes))
     files = ("config.json", "empty:text/plain", "schemas/pod.json:application/json")
     layout = tmp_path / "layout"
-    oras.run("push", "--oci-layout", *options, *PINNED, f"{layout}:theirs", *files, cwd=sample)
-    push(f"layout:{layout}:ours", *files, *options, *PINNED, cwd=sample)
+    oras.run("push", "--oci-layout", *options, f"{layout}:theirs", *files, cwd=sample)
+    push(f"layout:{layout}:ours", *files, *options, cwd=sample)
     ours, theirs = (oras.run("manifest", "fetch", "--oci-layout", f"{layout}:{tag}") for tag in ("ours", "theirs"))
     assert json.loads(ours) == json.loads(theirs)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 import zlib
-from typing import Final, Literal, Protocol
+from typing import Final, Literal, Protocol, cast
 
 from provender.artifact.limits import DEFAULT_LIMITS, Limits
 from provender.errors import IntegrityError
@@ -267,11 +267,10 @@ def _errors(compression: Compression) -> type[Exception]:
     if compression == "gzip":
         from isal import igzip_lib
 
-        gzip_error: type[Exception] = igzip_lib.IsalError
-        return gzip_error
+        # The type stub takes the class for an instance.
+        return cast("type[Exception]", igzip_lib.IsalError)
     if sys.version_info >= (3, 14):
         from compression import zstd
     else:
         from backports import zstd
-    zstd_error: type[Exception] = zstd.ZstdError
-    return zstd_error
+    return cast("type[Exception]", zstd.ZstdError)

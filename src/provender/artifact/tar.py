@@ -10,11 +10,11 @@ from typing import Final, Literal, NoReturn
 
 import msgspec
 
-from provender.artifact.compression import Stream
+from provender.artifact.ahead import ReadAhead
 from provender.artifact.header import BLOCK_BYTES, Header, bad_archive, parse_header, parse_pax, parse_pax_size
 from provender.artifact.limits import DEFAULT_LIMITS, Limits
 from provender.artifact.names import is_plain, shown, split_path
-from provender.artifact.tree import TreeWriter
+from provender.artifact.tree import Reader, TreeWriter
 from provender.errors import IntegrityError, ProvenderError, Unsupported
 
 __all__ = ["Member", "TarReader", "extract_tar"]
@@ -46,7 +46,7 @@ class Member(msgspec.Struct, frozen=True, gc=False):
 
 
 def extract_tar(
-    stream: Stream,
+    stream: Reader,
     writer: TreeWriter,
     *,
     limits: Limits = DEFAULT_LIMITS,
@@ -58,31 +58,32 @@ def extract_tar(
     Raises IntegrityError for a damaged or hostile archive and for members outside of `strip`, Unsupported (code
     `sparse-file`) for sparse files.
     """
-    reader = TarReader(stream, limits=limits, where=origin)
     prefix = "".join([f"{part}/" for part in strip])
-    while (member := reader.next()) is not None:
-        path = member.path
-        if prefix:
-            if member.kind == "directory" and (not path or prefix.startswith(f"{path}/")):
-                continue
-            path = _without(prefix, path, origin)
-        if member.kind == "file":
-            writer.add_file(path, reader.content(), executable=member.executable, size=member.size, origin=origin)
-        elif member.kind == "directory":
-            if path:
-                writer.directory(tuple(path.split("/")), origin=origin)
-        elif member.kind == "link":
-            writer.symlink(tuple(path.split("/")), member.link, origin=origin)
-        else:
-            target = _without(prefix, "/".join(split_path(member.link, where=origin, limits=limits)), origin)
-            writer.hardlink(tuple(path.split("/")), tuple(target.split("/")), origin=origin)
-    stream.drain()
+    with ReadAhead(stream) as ahead:
+        reader = TarReader(ahead, limits=limits, where=origin)
+        while (member := reader.next()) is not None:
+            path = member.path
+            if prefix:
+                if member.kind == "directory" and (not path or prefix.startswith(f"{path}/")):
+                    continue
+                path = _without(prefix, path, origin)
+            if member.kind == "file":
+                writer.add_file(path, reader.content(), executable=member.executable, size=member.size, origin=origin)
+            elif member.kind == "directory":
+                if path:
+                    writer.directory(tuple(path.split("/")), origin=origin)
+            elif member.kind == "link":
+                writer.symlink(tuple(path.split("/")), member.link, origin=origin)
+            else:
+                target = _without(prefix, "/".join(split_path(member.link, where=origin, limits=limits)), origin)
+                writer.hardlink(tuple(path.split("/")), tuple(target.split("/")), origin=origin)
+        ahead.drain()
 
 
 class TarReader:
     """The members of a tar in order. After a file, `content` gives its bytes; what was not taken is skipped."""
 
-    def __init__(self, stream: Stream, *, limits: Limits = DEFAULT_LIMITS, where: str = "") -> None:
+    def __init__(self, stream: Reader, *, limits: Limits = DEFAULT_LIMITS, where: str = "") -> None:
         self._stream = stream
         self._limits = limits
         self._where = where

@@ -149,7 +149,7 @@ class _Work:
         stream.drain()
         if expected is not None and hasher is not None and hasher.hexdigest() != expected.encoded:
             raise IntegrityError(
-                f"the archive inside has digest {expected.algorithm}:{hasher.hexdigest()}, its annotation says {expected}",
+                f"the archive in it has {expected.algorithm}:{hasher.hexdigest()}, its annotation says {expected}",
                 code="digest-mismatch",
                 where=planned.origin,
                 hint="the layer was packed wrongly; nothing was kept",

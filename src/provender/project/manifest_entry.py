@@ -68,6 +68,7 @@ class _Checks:
 
     def long(self, entry: OciDependency) -> Dependency:
         """A mapping with `oci` and what belongs to it."""
+        self._refuse_empty()
         reference = self._at(("oci",), lambda: _repository(entry.oci))
         if reference.target is not None:
             key, value = ("digest", reference.digest) if reference.digest else ("tag", reference.tag)
@@ -93,6 +94,16 @@ class _Checks:
             keep=self._patterns(("keep",), entry.keep, check_pattern),
             is_tag_implied=requested is None,
         )
+
+    def _refuse_empty(self) -> None:
+        """A key with nothing behind it is a slip; `version:` must not come to mean `latest`."""
+        for part in ((), ("layers",)):
+            tree = self._tree.at("dependencies", self._name, *part)
+            fields = tree.value if tree is not None else None
+            for key, value in fields.items() if isinstance(fields, dict) else ():
+                if value is None and not key.startswith("x-"):
+                    hint = "give it one, or remove the key"
+                    raise self._error((*part, key), f"{key!r} has no value", "empty-value", hint, of_key=True)
 
     def _requested(self, entry: OciDependency) -> Requested | None:
         if entry.version is not None and entry.tag is not None:

@@ -8,7 +8,8 @@ from __future__ import annotations
 import os
 import stat
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, Literal
 
@@ -22,12 +23,13 @@ __all__ = ["STATE_DIRECTORY", "Comparison", "DestinationState", "Inputs", "StatE
 
 STATE_DIRECTORY: Final = ".provender"
 _STATE_FILE: Final = "state.json"
+_NEXT_FILE: Final = "state.next.json"
 _MAX_BYTES: Final = 1 << 30
 
 # A file that was written in the tick in which it was looked at may be written again in that tick, with the same size:
 # its times prove nothing (git calls such an index entry racy). Kernels stamp files by a clock of 1 to 10 ms; a file
 # system that shows whole seconds has a tick of one or, for FAT, two.
-_TICK_NS: Final = 20_000_000
+TICK_NS: Final = 20_000_000
 _SECOND_NS: Final = 1_000_000_000
 _COARSE_TICK_NS: Final = 2 * _SECOND_NS
 
@@ -74,6 +76,8 @@ class DestinationState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
     """What was laid: `LockedDependency.identity`."""
     scanned_ns: int
     files: list[StatEntry]
+    contents: list[str] = []
+    """What each of `files` holds: the sha256 of a file, the target of a link; empty if it was not recorded."""
     keep: tuple[str, ...] = ()
     """The patterns that were kept, for whoever compares without reading the manifest."""
     directories: list[StatEntry] = []
@@ -81,7 +85,14 @@ class DestinationState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
 
     @classmethod
     def record(
-        cls, directory: str, *, tree: Digest, identity: Digest, keep: tuple[str, ...] = (), kept: Kept | None = None
+        cls,
+        directory: str,
+        *,
+        tree: Digest,
+        identity: Digest,
+        contents: Mapping[str, str] | None = None,
+        keep: tuple[str, ...] = (),
+        kept: Kept | None = None,
     ) -> DestinationState:
         """The state of `directory`, whose content is known to be `tree`.
 
@@ -95,6 +106,7 @@ class DestinationState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
             identity=str(identity),
             scanned_ns=now,
             files=files,
+            contents=[] if contents is None else [contents[entry.path] for entry in files],
             keep=keep,
             directories=directories if kept is None else [],
         )
@@ -176,13 +188,23 @@ class State(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     @classmethod
     def load(cls, directory: Path) -> State:
         """The state of the project in `directory`; an empty one if there is none that can be used."""
+        return cls._load(directory, _STATE_FILE)
+
+    @classmethod
+    def load_next(cls, directory: Path) -> State:
+        """What a run that was killed while it swapped directories was about to make true; empty without one."""
+        return cls._load(directory, _NEXT_FILE)
+
+    @classmethod
+    def _load(cls, directory: Path, name: str) -> State:
         try:
-            return msgspec.json.decode(_read(directory / STATE_DIRECTORY), type=cls)
+            return msgspec.json.decode(_read(directory / STATE_DIRECTORY, name), type=cls)
         except (OSError, ValueError, RecursionError, msgspec.MsgspecError):
             return cls()
 
-    def write(self, directory: Path) -> None:
-        """Puts the state beside the manifest in one step, in a directory that version control ignores."""
+    @staticmethod
+    def prepare(directory: Path) -> Path:
+        """The directory `.provender` of the project, made if need be, ignored by version control."""
         from provender.storage.files import write_atomically
 
         place = directory / STATE_DIRECTORY
@@ -197,7 +219,27 @@ class State(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         ignore = place / ".gitignore"
         if not os.path.lexists(ignore):
             write_atomically(ignore, b"*\n", durable=False)
-        write_atomically(place / _STATE_FILE, msgspec.json.encode(self), durable=False)
+        return place
+
+    @staticmethod
+    def forget_next(directory: Path) -> None:
+        """Drop what `write_next` noted."""
+        with suppress(OSError):
+            os.unlink(directory / STATE_DIRECTORY / _NEXT_FILE)
+
+    def write(self, directory: Path) -> None:
+        """Puts the state beside the manifest in one step, in a directory that version control ignores."""
+        self._write(directory, _STATE_FILE)
+        self.forget_next(directory)
+
+    def write_next(self, directory: Path) -> None:
+        """Notes the state that is about to become true, for whoever comes after a crash."""
+        self._write(directory, _NEXT_FILE)
+
+    def _write(self, directory: Path, name: str) -> None:
+        from provender.storage.files import write_atomically
+
+        write_atomically(self.prepare(directory) / name, msgspec.json.encode(self), durable=False)
 
 
 def scan(directory: str, *, kept: Kept | None = None) -> list[StatEntry]:
@@ -246,12 +288,12 @@ def _walk(directory: str, kept: Kept | None) -> tuple[list[StatEntry], list[Stat
     return files, directories
 
 
-def _read(place: Path) -> bytes:
+def _read(place: Path, name: str) -> bytes:
     """The state's bytes; OSError if they may not be used, as when something is a link that was checked in."""
     if not stat.S_ISDIR(os.lstat(place).st_mode):
         raise NotADirectoryError(str(place))
     flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
-    with open(os.open(place / _STATE_FILE, flags), "rb") as file:
+    with open(os.open(place / name, flags), "rb") as file:
         found = os.fstat(file.fileno())
         if not stat.S_ISREG(found.st_mode) or found.st_size > _MAX_BYTES:
             raise OSError("not a file of ours")
@@ -273,7 +315,7 @@ def _entry(path: str, seen: os.stat_result) -> StatEntry:
 def _is_racy(mtime_ns: int, scanned_ns: int) -> bool:
     if mtime_ns < scanned_ns - _COARSE_TICK_NS:
         return False
-    return mtime_ns >= scanned_ns - (_TICK_NS if mtime_ns % _SECOND_NS else _COARSE_TICK_NS)
+    return mtime_ns >= scanned_ns - (TICK_NS if mtime_ns % _SECOND_NS else _COARSE_TICK_NS)
 
 
 def _by_path(entries: Iterable[StatEntry]) -> dict[str, StatEntry]:

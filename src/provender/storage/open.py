@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Self
 
 import msgspec
 
-from provender.errors import ProvenderError, Unsupported
+from provender.errors import ProvenderError, Unavailable, Unsupported
 from provender.locations import Locations, Place
 from provender.oci import Reference
 
@@ -53,8 +53,8 @@ class Opened(msgspec.Struct, frozen=True):
 class Storages:
     """Opens storages: one client for a registry, one transport for all of them, one object for a layout.
 
-    `plain_http` outranks what locations say. A transport that was given stays open at the end; our own is closed. Safe
-    from several threads.
+    `plain_http` outranks what locations say. With `is_offline` registries are refused. A transport that was
+    given stays open at the end; our own is closed. Safe from several threads.
     """
 
     def __init__(
@@ -68,6 +68,7 @@ class Storages:
         policy: RetryPolicy | None = None,
         timing: Timing | None = None,
         concurrency: int = 16,
+        is_offline: bool = False,
         warn: Callable[[str], None] | None = None,
         debug: Callable[[str], None] | None = None,
     ) -> None:
@@ -79,6 +80,7 @@ class Storages:
         self._policy = policy
         self._timing = timing
         self._concurrency = concurrency
+        self._is_offline = is_offline
         self._warn = warn
         self._debug = debug
         self._own_transport: HttpTransport | None = None
@@ -148,6 +150,14 @@ class Storages:
     def _storage(
         self, place: Place, reference: Reference, *, create: bool
     ) -> RegistryRepository | LayoutStorage | ArchiveStorage:
+        if place.host is not None and self._is_offline:
+            raise Unavailable(
+                f"{place.host} may not be asked: this run is offline",
+                code="offline",
+                exit_status=69,
+                retryable=False,
+                hint="run once without --offline, so that the content is cached, or bind the registry to a layout",
+            )
         if place.host is not None:
             return self.client(place.host, plain_http=place.plain_http, ca=place.ca).repository(place.repository)
         if place.store is not None:

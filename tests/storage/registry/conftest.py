@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from provender.storage.registry import RegistryRepository
+from support.certificates import Certificates, make_certificates
 from support.registry import TestRegistry
 from support.registry_client import Connector
 
@@ -30,3 +31,9 @@ def registry() -> Iterator[TestRegistry]:
 def repository(registry: TestRegistry, connect: Connector) -> RegistryRepository:
     """The repository acme/app of the open registry."""
     return connect(registry).repository("acme/app")
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    """A certificate authority and a server certificate for 127.0.0.1."""
+    return make_certificates(tmp_path_factory.mktemp("certificates"))

@@ -66,9 +66,8 @@ def test_a_pull_costs_one_request_each_and_one_token(connect: Connector) -> None
                 while reader.read():
                     pass
         # The first manifest request meets the challenge.
-        assert [item.path.split("/")[-2] for item in registry.asked("GET", "^/v2/")] == ["manifests"] * 2 + [
-            "blobs"
-        ] * 3
+        kinds = [item.path.split("/")[-2] for item in registry.asked("GET", "^/v2/")]
+        assert kinds == ["manifests"] * 2 + ["blobs"] * 3
         assert registry.count("*", "^/token") == 1
         assert registry.count() == 6
         assert registry.connections == 1

@@ -9,13 +9,13 @@ from typing import Final
 
 from provender.artifact.layers import Skip, plan_layers
 from provender.artifact.limits import DEFAULT_LIMITS, Limits
-from provender.artifact.platforms import choose_platform, is_candidate
+from provender.artifact.pull import resolve_manifest
 from provender.artifact.selection import Selection as Paths
 from provender.artifact.selection import select
 from provender.artifact.tree import Entry
 from provender.artifact.unpack import UnpackOptions, fetch_content, unpack
-from provender.errors import InvalidProject, NotFound, Unsupported
-from provender.oci import Descriptor, Digest, Document, Index, Manifest, Platform, Reference
+from provender.errors import InvalidProject, NotFound
+from provender.oci import Descriptor, Digest, Document, Manifest, Platform, Reference
 from provender.project.dependency import Dependency
 from provender.project.lock import LockedDependency
 from provender.storage.abilities import BlobReader, Resolver, TagLister
@@ -108,19 +108,12 @@ class OciSource:
         return found
 
     def _child(self, dependency: Dependency, document: Document, storage: Resolver) -> Document:
-        if not document.is_index:
-            return document
+        """The manifest that is laid. A lock is for every machine: this one's platform does not count."""
         wanted = dependency.selection.platform
-        child = _chosen(document.index(), None if wanted is None else Platform.parse(wanted))
-        found = storage.resolve(child.digest)
-        self._keep(found)
-        if found.is_index:
-            raise Unsupported(
-                f"the chosen child of {document.digest} is an index again",
-                code="nested-index",
-                hint="ask for the manifest itself by its digest",
-            )
-        return found
+        platform = None if wanted is None else Platform.parse(wanted)
+        child = resolve_manifest(storage, document, platform=platform, here=False)
+        self._keep(child)
+        return child
 
     def _keep(self, document: Document) -> None:
         """Put the document into the cache, as far as that can be written."""
@@ -162,17 +155,6 @@ class _Origin:
 
     def resolve(self, digest: Digest) -> Document:
         return self._storages.open(self._reference).storage.resolve(digest)
-
-
-def _chosen(index: Index, wanted: Platform | None) -> Descriptor:
-    """The child for `wanted`. A lock is for every machine, so without a wish there has to be just one candidate."""
-    if wanted is None and len(names := sorted({str(c.platform) for c in index.manifests if is_candidate(c)})) > 1:
-        raise NotFound(
-            "the index has manifests for several platforms, and the manifest names none",
-            code="no-matching-platform",
-            hint=f"add 'platform: {names[0]}' (or {', '.join(names[1:8])}) to the dependency",
-        )
-    return choose_platform(index, wanted)
 
 
 def _check_type(dependency: Dependency, document: Document, manifest: Manifest) -> None:

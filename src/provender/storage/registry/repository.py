@@ -97,7 +97,7 @@ class RegistryRepository:
         try:
             found = self._documents.head(call)
             if found is None or expected not in (None, found.digest):
-                found = self.resolve(target).descriptor
+                found = self.resolve(target).descriptor.bare
         except NotFound:
             return None
         return found

@@ -143,14 +143,13 @@ class Session:
         """The answer to the same request with new credentials, or the 401 itself if there are none."""
         if not request.is_replayable and request.body is not None:
             return hop  # the stream has been read; the token was fetched by the requests before it
+        hop.hold()
         try:
             header = self._authorizer.answer(hop.headers, hop.url, call.scopes, call.repository, refused)
         except ProvenderError as error:
-            hop.response.close()
             raise error.at(call.where) from None
         if header is None:
             return hop
-        hop.answer(0)
         return self.wire.send(_with_authorization(request, header))
 
     def _collect_warnings(self, headers: Mapping[str, str]) -> None:

@@ -44,9 +44,12 @@ class Hop:
         self.headers = response.headers
         self.url = url
         self.is_foreign = is_foreign  # a redirect left the origin that was asked
+        self._held: Answer | None = None
 
     def answer(self, limit: int) -> Answer:
         """The whole answer with at most `limit` bytes of its body, 8 KiB for an error; closes it."""
+        if self._held is not None:
+            return self._held
         is_error = self.status >= 400
         try:
             # A 416 may promise a body that never comes (docker-registry 2.8).
@@ -56,6 +59,10 @@ class Hop:
         return Answer(
             status=self.status, headers=self.headers, body=body[:limit], url=self.url, is_cut=len(body) > limit
         )
+
+    def hold(self) -> None:
+        """Read the answer to an error now, so that its connection is free for what comes next."""
+        self._held = self.answer(ERROR_BODY_BYTES)
 
     def _body(self, limit: int, *, lenient: bool) -> bytes:
         chunks: list[bytes] = []

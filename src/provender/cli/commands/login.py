@@ -1,0 +1,72 @@
+"""`provender login`: credentials for a registry, checked and kept where other tools find them."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from provender.cli.options import console_of, output_options
+from provender.cli.services import Services
+
+
+@click.command("login")
+@click.argument("registry")
+@click.option("-u", "--username", help="The user; asked for on a terminal.")
+@click.option("--password-stdin", is_flag=True, help="Read the password or token from stdin.")
+@click.option("--plain-http", is_flag=True, help="Speak HTTP without TLS (loopback does anyway).")
+@output_options
+@click.pass_context
+def command(ctx: click.Context, registry: str, username: str | None, password_stdin: bool, plain_http: bool) -> None:
+    """Check credentials with REGISTRY (host or host:port) and keep them in Docker's config.json, or in its helper.
+
+    \b
+    Example:
+      provender login ghcr.io -u octo --password-stdin < token
+    """
+    import os
+
+    from provender.storage.registry import Credential, CredentialStore, FixedCredential
+
+    console = console_of(ctx)
+    host = _host(registry)
+    user, password = _credentials(username, password_stdin=password_stdin)
+    services = Services(console, plain_http=plain_http)
+    credential = FixedCredential(host, Credential(username=user, secret=password))
+    with services.storages(services.locations(), credentials=credential) as storages:
+        storages.client(host).ping()
+    place = CredentialStore(os.environ).login(host, user, password)
+    if console.is_json:
+        console.document("login", {"registry": host, "username": user, "kept": place})
+        return
+    console.result(f"logged in to {host} as {user}")
+    console.note(f"kept in {place}")
+
+
+def _host(text: str) -> str:
+    from provender.errors import InvalidReference
+    from provender.oci import Reference
+
+    try:
+        reference = Reference.parse(f"{text}/x")
+    except InvalidReference as error:
+        raise click.UsageError(f"not a registry: {text[:150]!r}; name a host, such as ghcr.io") from error
+    if reference.kind != "registry":
+        raise click.UsageError(f"{text[:150]!r} is no host; credentials belong to hosts, not to logical registries")
+    return reference.registry
+
+
+def _credentials(username: str | None, *, password_stdin: bool) -> tuple[str, str]:
+    if password_stdin:
+        if username is None:
+            raise click.UsageError("--password-stdin needs --username")
+        # One line, as `docker login` reads it; a token file ends in a newline that is not part of the token.
+        password = sys.stdin.read(1 << 20).rstrip("\r\n")
+    elif not sys.stdin.isatty():
+        raise click.UsageError("there is no terminal to ask on; give --username and --password-stdin")
+    else:
+        username = username or click.prompt("Username", err=True)
+        password = click.prompt("Password", hide_input=True, err=True)
+    if not password:
+        raise click.UsageError("the password is empty")
+    return username, password

@@ -1,0 +1,95 @@
+"""`provender pull`: an artifact's files, in a directory."""
+
+from __future__ import annotations
+
+import click
+
+from provender.cli.console import human_bytes
+from provender.cli.options import console_of, jobs_option, output_options, registry_options
+from provender.cli.services import Services
+
+
+@click.command("pull")
+@click.argument("reference")
+@click.option("-o", "--output", default=".", type=click.Path(file_okay=False), help="Where to; the working directory.")
+@click.option("--platform", metavar="OS/ARCH[/VARIANT]", help="Which child of an index; this machine's unless given.")
+@click.option("--media-type", "media_types", multiple=True, metavar="GLOB", help="Only layers of this type.")
+@click.option(
+    "--mode",
+    type=click.Choice(["auto", "extract", "copy"]),
+    default="auto",
+    show_default=True,
+    help="Unpack archives or not.",
+)
+@click.option("--force", is_flag=True, help="Overwrite files that differ.")
+@jobs_option
+@registry_options
+@output_options
+@click.pass_context
+def command(
+    ctx: click.Context,
+    reference: str,
+    output: str,
+    platform: str | None,
+    media_types: tuple[str, ...],
+    mode: str,
+    force: bool,
+    jobs: int,
+    registries: tuple[str, ...],
+    plain_http: bool,
+) -> None:
+    """Lay the files of the artifact at REFERENCE into a directory, verified.
+
+    Files that are there already stay, unless they differ: that is an error that lists them, or with --force they are
+    replaced.
+
+    \b
+    Example:
+      provender pull ghcr.io/acme/rules:1.2.0 -o rules
+      provender pull layout:./store:1.0 --platform linux/arm64
+    """
+    from provender.artifact.pull import pull
+    from provender.artifact.unpack import UnpackOptions
+    from provender.oci import Platform, Reference
+
+    console = console_of(ctx)
+    source = Reference.parse(reference)
+    target = source.target or "latest"
+    if source.target is None:
+        console.note("no tag or digest is named, so the tag latest is taken")
+    services = Services(console, registries=registries, plain_http=plain_http, jobs=jobs)
+    options = UnpackOptions(
+        media_types=media_types,
+        mode="extract" if mode == "extract" else "copy" if mode == "copy" else "auto",
+        jobs=jobs,
+        repository=source.repository,
+    )
+    with services.storages(services.nearby_locations()) as storages:
+        opened = storages.open(source)
+        pulled = pull(
+            opened.storage,
+            target,
+            output,
+            platform=None if platform is None else Platform.parse(platform),
+            options=options,
+            force=force,
+            progress=console.progress(),
+        )
+    console.stop_progress()
+    size = sum(entry.size for entry in pulled.entries)
+    if console.is_json:
+        fields = {
+            "reference": f"{source.name}@{pulled.resolved.digest}",
+            "digest": pulled.resolved.digest,
+            "manifest": pulled.manifest.digest,
+            "artifactType": pulled.manifest.manifest().effective_type,
+            "files": [
+                {"path": entry.path, "kind": entry.kind, "size": entry.size, "content": entry.content}
+                for entry in pulled.entries
+            ],
+            "changed": list(pulled.changed),
+        }
+        console.document("pull", fields)
+        return
+    console.result(f"{source.name}@{pulled.resolved.digest}")
+    console.note(f"{len(pulled.entries)} files, {human_bytes(size)}; {len(pulled.changed)} of them are new here")

@@ -1,0 +1,147 @@
+"""What the project commands share: finding the project, running a sync, and saying what it did."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import click
+
+from provender.cli.console import Console, human_bytes
+from provender.cli.services import Services
+
+if TYPE_CHECKING:
+    from provender.project.report import Change, SyncReport
+    from provender.project.sync import SyncOptions
+
+__all__ = ["directory_option", "edit_and_sync", "project_directory", "render", "synchronise"]
+
+_F = TypeVar("_F", bound=Callable[..., object])
+_SIGNS = {
+    "installed": ("+", "green"),
+    "updated": ("~", "cyan"),
+    "repaired": ("!", "yellow"),
+    "adopted": ("=", "green"),
+    "locked": ("+", "green"),
+    "removed": ("-", "red"),
+    "released": ("?", "yellow"),
+}
+
+
+def directory_option(function: _F) -> _F:
+    """`-C`: the project's directory."""
+    option = click.option(
+        "-C",
+        "--directory",
+        type=click.Path(file_okay=False, exists=True, path_type=Path),
+        help="The project; the nearest one at or above the working directory unless given.",
+    )
+    return option(function)
+
+
+def project_directory(directory: Path | None) -> Path:
+    """The directory of the project that a command is about; NotFound if there is none."""
+    from provender.project.manifest import MANIFEST_NAME, find_manifest
+
+    if directory is None:
+        return find_manifest(Path.cwd()).parent
+    path = directory / MANIFEST_NAME
+    return path.parent if path.is_file() else find_manifest(directory).parent
+
+
+def synchronise(console: Console, services: Services, directory: Path, options: SyncOptions) -> SyncReport:
+    """What a sync or lock of the project did."""
+    from provender.project.manifest import MANIFEST_NAME, Manifest
+    from provender.project.sync import Synchroniser
+
+    waiting = services.waiting("this project")
+    quick = Synchroniser(directory, {})
+    if not (options.is_lock_only or options.is_dry_run) and quick.is_up_to_date():
+        return quick.unchanged()
+    manifest = Manifest.load(directory / MANIFEST_NAME)
+    with services.sources(manifest) as sources:
+        return Synchroniser(directory, sources, progress=console.progress(), on_wait=waiting).run(options)
+
+
+def render(console: Console, report: SyncReport, *, verb: str) -> None:
+    """Say what was done: a line for each change, then one for all of it."""
+    import msgspec
+
+    console.stop_progress()
+    for text in report.notes:
+        console.warning(text)
+    if console.is_json:
+        changes = [msgspec.to_builtins(change, enc_hook=str, str_keys=True) for change in report.changes]
+        fields = {"changes": changes, "lockChanged": report.is_lock_changed, "dryRun": report.is_dry_run}
+        console.document(verb, fields)
+        return
+    counts: dict[str, int] = {}
+    for change in report.changes:
+        counts[change.action] = counts.get(change.action, 0) + 1
+        if change.action != "unchanged":
+            console.result(_line(console, change))
+    console.note(_summary(report, counts, verb=verb))
+
+
+def _line(console: Console, change: Change) -> str:
+    sign, color = _SIGNS[change.action]
+    parts = [f"{console.paint(sign, color)} {change.name}"]
+    if change.tag:
+        parts.append(change.tag)
+    if change.digest:
+        was = f"{change.before.short} -> " if change.before else ""
+        parts.append(f"({was}{change.digest.short})")
+    parts.append(f"{change.action}: {change.to}")
+    if change.files:
+        parts.append(f"{change.files} files, {human_bytes(change.size_bytes)}")
+    return "  ".join(parts)
+
+
+def _summary(report: SyncReport, counts: dict[str, int], *, verb: str) -> str:
+    total = sum(change.action not in ("removed", "released") for change in report.changes)
+    size = sum(change.size_bytes for change in report.changes)
+    if report.is_nothing:
+        return f"{total} dependencies, nothing to do"
+    done = ", ".join(f"{count} {action}" for action, count in counts.items() if action != "unchanged")
+    text = f"{total} dependencies: {done or 'none changed'}"
+    if size:
+        text += f"; {human_bytes(size)} on disk"
+    if report.is_lock_changed:
+        text += "; the lock was written" if not report.is_dry_run else "; the lock would change"
+    return f"{text} (dry run of {verb}: nothing was changed)" if report.is_dry_run else text
+
+
+def edit_and_sync(
+    console: Console,
+    services: Services,
+    path: Path,
+    edit: Callable[[str], str],
+    *,
+    verb: str,
+    is_synced: bool,
+    jobs: int,
+) -> None:
+    """Change the manifest and sync; if that fails, the manifest is put back as it was."""
+    from provender.project.manifest import read_capped
+    from provender.project.sync import SyncOptions
+    from provender.settings import MAX_SETTINGS_BYTES
+    from provender.storage.files import write_atomically
+
+    before = read_capped(path, MAX_SETTINGS_BYTES)
+    after = edit(before.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
+    mode = path.stat().st_mode & 0o777
+    target = path.resolve()
+    write_atomically(target, after, mode=mode)
+    if not is_synced:
+        if console.is_json:
+            console.document(verb, {"path": str(path), "changes": []})
+        else:
+            console.result(f"changed {path}; run 'provender sync' to apply it")
+        return
+    try:
+        report = synchronise(console, services, path.parent, SyncOptions(jobs=jobs))
+    except BaseException:
+        write_atomically(target, before, mode=mode)
+        raise
+    render(console, report, verb=verb)

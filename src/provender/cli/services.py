@@ -1,0 +1,119 @@
+"""Services: the collaborators of one command, made from its options and the environment. The composition root."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from provender.cli.console import Console
+
+if TYPE_CHECKING:
+    from provender.locations import Locations
+    from provender.project.manifest import Manifest
+    from provender.project.sources import Source
+    from provender.storage.cache import BlobCache
+    from provender.storage.open import Storages
+    from provender.storage.registry import CredentialSource
+
+__all__ = ["Services"]
+
+_CACHE_BYTES = 10 << 30
+
+
+class Services:
+    """Makes what a command needs, when it needs it."""
+
+    def __init__(
+        self,
+        console: Console,
+        *,
+        registries: Sequence[str] = (),
+        plain_http: bool = False,
+        jobs: int = 8,
+        is_offline: bool = False,
+    ) -> None:
+        self._console = console
+        self._registries = registries
+        self._plain_http = plain_http
+        self._jobs = jobs
+        self._is_offline = is_offline
+
+    def locations(self, manifest: Manifest | None = None, *, directory: Path | None = None) -> Locations:
+        """Where logical registries are, with the project's own defaults if there is one."""
+        from provender.locations import Locations
+
+        return Locations.gather(
+            environ=os.environ,
+            cwd=Path.cwd(),
+            flags=self._registries,
+            project_dir=directory,
+            manifest=None if manifest is None else manifest.registries,
+        )
+
+    def nearby_locations(self) -> Locations:
+        """As `locations`, with those of the project that the working directory is in, if it is in one."""
+        from provender.errors import NotFound
+        from provender.project.manifest import Manifest, find_manifest
+
+        try:
+            path = find_manifest(Path.cwd())
+        except NotFound:
+            return self.locations()
+        return self.locations(Manifest.load(path), directory=path.parent)
+
+    @contextmanager
+    def storages(self, locations: Locations, *, credentials: CredentialSource | None = None) -> Iterator[Storages]:
+        """The storages of a command, with these credentials or the user's; connections are closed at the end."""
+        from provender.storage.open import Storages
+
+        with Storages(
+            locations,
+            environ=os.environ,
+            plain_http=True if self._plain_http else None,
+            credentials=credentials,
+            is_offline=self._is_offline,
+            concurrency=max(16, self._jobs),
+            warn=self._console.warning,
+            debug=self._console.trace if self._console.debug else None,
+        ) as storages:
+            yield storages
+
+    def cache(self) -> BlobCache:
+        """The blob cache of this user."""
+        from provender.storage.cache import BlobCache, default_cache_root
+
+        return BlobCache(default_cache_root(os.environ), max_bytes=_size_limit(os.environ.get("PROVENDER_CACHE_SIZE")))
+
+    @contextmanager
+    def sources(self, manifest: Manifest) -> Iterator[dict[str, Source]]:
+        """The sources of a project's dependencies, by kind."""
+        from provender.project.sources.oci import OciSource
+
+        locations = self.locations(manifest, directory=manifest.directory)
+        with self.storages(locations) as storages:
+            yield {"oci": OciSource(storages, self.cache())}
+
+    def waiting(self, what: str) -> Callable[[], None]:
+        """What to call when somebody else holds a lock: says so once."""
+        return lambda: self._console.note(f"waiting for another provender that works on {what}")
+
+
+def _size_limit(text: str | None) -> int:
+    """Bytes from `PROVENDER_CACHE_SIZE`, such as `500M` or `20G`."""
+    if not text:
+        return _CACHE_BYTES
+    from provender.errors import InvalidProject
+
+    factor = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}.get(text[-1].upper(), 1)
+    digits = text if factor == 1 else text[:-1]
+    if not digits.isdigit():
+        raise InvalidProject(
+            f"not a size: {text[:40]!r}",
+            code="invalid-size",
+            where="PROVENDER_CACHE_SIZE",
+            hint="write bytes, or a number with K, M, G or T",
+        )
+    return int(digits) * factor
