@@ -6,6 +6,11 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# No deadline: the machine may be busy. No database: a failure is kept as an explicit example, in the test.
+settings.register_profile("provender", deadline=None, database=None)
+settings.load_profile("provender")
 
 _VARIABLES = (
     "DOCKER_AUTH_CONFIG",

@@ -81,7 +81,7 @@ def test_titled_files_and_archives_become_one_tree(blobs: Blobs, staging: Path) 
         blobs,
         staging,
         blobs.add(b"hello", "text/plain", title="docs/hello.txt"),
-        blobs.add(gzip.compress(tar_of({"a/b": b"1", "c": b"2"})), "application/vnd.cncf.flux.content.v1.tar+gzip"),
+        blobs.add(gzip.compress(tar_of({"a/b": b"1", "c": b"2"}), mtime=0), "application/vnd.cncf.flux.content.v1.tar+gzip"),
         EMPTY_DESCRIPTOR,
     )
     assert [entry.path for entry in entries] == ["a/b", "c", "docs/hello.txt"]
@@ -102,8 +102,8 @@ def test_an_unnamed_archive_is_found_by_its_content_with_one_fetch(blobs: Blobs,
     [
         b"",
         b"just text",
-        gzip.compress(b"text in gzip" * 100),
-        gzip.compress(b"z" * 3_000_000),
+        gzip.compress(b"text in gzip" * 100, mtime=0),
+        gzip.compress(b"z" * 3_000_000, mtime=0),
         b"\x1f\x8b\x08 not really gzip",
         b"\x1f\x8b",
         zstd.compress(b"text in zstd"),
@@ -122,13 +122,13 @@ def test_other_content_is_copied_byte_by_byte(blobs: Blobs, staging: Path, conte
 
 def test_a_packed_directory_keeps_its_title_as_directory(blobs: Blobs, staging: Path) -> None:
     tar = tar_of({"d/e/f": b"x"})
-    layer = blobs.add(gzip.compress(tar), LAYER_TAR_GZIP, title="d/e", unpack="true", digest=Digest.of(tar))
+    layer = blobs.add(gzip.compress(tar, mtime=0), LAYER_TAR_GZIP, title="d/e", unpack="true", digest=Digest.of(tar))
     assert [entry.path for entry in laid(blobs, staging, layer)] == ["d/e/f"]
 
 
 def test_a_wrong_digest_of_the_unpacked_content_is_refused(blobs: Blobs, staging: Path) -> None:
     layer = blobs.add(
-        gzip.compress(tar_of({"d/f": b"x"})), LAYER_TAR_GZIP, title="d", unpack="true", digest=Digest.of(b"other")
+        gzip.compress(tar_of({"d/f": b"x"}), mtime=0), LAYER_TAR_GZIP, title="d", unpack="true", digest=Digest.of(b"other")
     )
     with pytest.raises(IntegrityError) as caught:
         laid(blobs, staging, layer)
@@ -142,7 +142,7 @@ def test_a_wrong_digest_of_the_unpacked_content_is_refused(blobs: Blobs, staging
     ("noted", "is_refused"), [("sha512:" + "0" * 128, True), ("md5:00", False), ("nonsense", True), ("sha256:0", True)]
 )
 def test_a_noted_digest_is_checked_if_it_can_be(blobs: Blobs, staging: Path, noted: str, is_refused: bool) -> None:
-    layer = blobs.add(gzip.compress(tar_of({"d/f": b"x"})), LAYER_TAR_GZIP, title="d", unpack="true", digest=noted)
+    layer = blobs.add(gzip.compress(tar_of({"d/f": b"x"}), mtime=0), LAYER_TAR_GZIP, title="d", unpack="true", digest=noted)
     if is_refused:
         with pytest.raises(IntegrityError):
             laid(blobs, staging, layer)
@@ -151,7 +151,7 @@ def test_a_noted_digest_is_checked_if_it_can_be(blobs: Blobs, staging: Path, not
 
 
 @pytest.mark.parametrize("title", ["file", None])
-@pytest.mark.parametrize("lie", [b"hellO", b"hell", b"hello!", gzip.compress(b"x")])
+@pytest.mark.parametrize("lie", [b"hellO", b"hell", b"hello!", gzip.compress(b"x", mtime=0)])
 def test_content_that_is_not_what_its_digest_names_is_refused(
     blobs: Blobs, staging: Path, title: str | None, lie: bytes
 ) -> None:
@@ -208,7 +208,7 @@ def test_mode_extract_refuses_what_is_no_archive(blobs: Blobs, staging: Path) ->
 
 
 def test_mode_copy_keeps_archives(blobs: Blobs, staging: Path) -> None:
-    content = gzip.compress(tar_of({"x": b"y"}))
+    content = gzip.compress(tar_of({"x": b"y"}), mtime=0)
     layer = blobs.add(content, LAYER_TAR_GZIP, title="d", unpack="true")
     assert [entry.path for entry in laid(blobs, staging, layer, options=UnpackOptions(mode="copy"))] == ["d.tar.gz"]
     assert (staging / "d.tar.gz").read_bytes() == content
@@ -248,7 +248,7 @@ def test_progress_adds_up_to_the_size_of_every_layer(blobs: Blobs, staging: Path
             self.ended.append(task)
 
     heard = Heard()
-    layers = (blobs.add(b"x" * 3000, title="x"), blobs.add(gzip.compress(tar_of({"y": b"z" * 9000}))))
+    layers = (blobs.add(b"x" * 3000, title="x"), blobs.add(gzip.compress(tar_of({"y": b"z" * 9000}), mtime=0)))
     unpack(Manifest(layers=layers), blobs, str(staging), options=UnpackOptions(jobs=1), progress=heard)
     assert [total for _, total in heard.totals] == [layer.size for layer in layers] == heard.bytes
     assert heard.totals[0][0] == "x"

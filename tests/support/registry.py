@@ -64,7 +64,7 @@ class _Token:
     uses: int | None
 
 
-@dataclass(kw_only=True)
+@dataclass(kw_only=True, repr=False, eq=False)
 class TestRegistry:
     """An in-memory registry at `host`; start and stop it with `with`."""
 

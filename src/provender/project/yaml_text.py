@@ -155,9 +155,12 @@ class SectionText:
         key, value = entries[number]
         first = self._line_of(key.start_mark.index)
         last = self._past_comments(self._last_line(value), key.start_mark.column + 1)
-        after = last + 1
-        if after < len(self._lines) and self._lines[after].is_blank and first and self._lines[first - 1].is_blank:
-            last = after
+        if first and self._lines[first - 1].is_blank:
+            # Of the blank lines around an entry one goes with it.
+            if last + 1 < len(self._lines) and self._lines[last + 1].is_blank:
+                last += 1
+            elif number == len(entries) - 1:
+                first -= 1
         head, tail = self._text[: self._lines[first].start], self._text[self._lines[last].end :]
         if not tail and not self._text.endswith(("\n", "\r")):
             head = head.rstrip("\r\n")

@@ -237,3 +237,13 @@ def test_nobody_is_asked_for_credentials_without_a_challenge(connect: Connector,
     registry.fault(("GET", "/manifests/"), action=Status(429, {"Retry-After": "9999"}))
     with pytest.raises(RateLimited):
         repository.resolve("1.0")
+
+
+def test_a_token_service_that_cannot_be_reached_is_the_one_named(connect: Connector) -> None:
+    with TestRegistry() as gone:
+        realm = gone.url
+    with TestRegistry(auth="token", realm=f"{realm}/token") as registry:
+        with pytest.raises(Unavailable) as caught:
+            connect(registry, connect.user(registry)).repository("acme/app").resolve("1.0")
+        assert realm in caught.value.message
+        assert registry.host in str(caught.value.where)

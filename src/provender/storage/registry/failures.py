@@ -161,7 +161,7 @@ def connection_failed(failure: TransportFailure, registry: Origin, where: str, t
     }
     times = f" ({tries} tries)" if tries > 1 else ""
     return Unavailable(
-        f"no answer from {registry}: {printable(failure.message)}{times}",
+        f"no answer from {failure.origin or registry}: {printable(failure.message)}{times}",
         code=f"connection-{failure.kind}",
         where=where,
         hint=hints[failure.kind],

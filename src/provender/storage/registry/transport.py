@@ -16,6 +16,7 @@ import msgspec
 from provender import __version__
 from provender.errors import InvalidProject, Unsupported
 from provender.storage.abilities import BlobReader
+from provender.storage.registry.origin import Origin
 from provender.storage.registry.proxies import proxy_for
 from provender.storage.registry.redact import header_lines, shown_url
 from provender.storage.registry.tls import TlsSettings, tls_context
@@ -77,13 +78,15 @@ class Transport(Protocol):
 class TransportFailure(Exception):
     """No answer, or one that broke: `kind` says at which step, the text is for people.
 
-    Not an error of the tree: the wire and the download turn it into one, or try again.
+    Not an error of the tree: the wire and the download turn it into one, or try again. `origin` is the server that was
+    asked, where that is known.
     """
 
-    def __init__(self, kind: FailureKind, message: str) -> None:
+    def __init__(self, kind: FailureKind, message: str, origin: Origin | None = None) -> None:
         super().__init__(message)
         self.kind: FailureKind = kind
         self.message = message
+        self.origin = origin
 
     @property
     def is_temporary(self) -> bool:

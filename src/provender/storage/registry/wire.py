@@ -95,7 +95,11 @@ class Wire:
         for _ in range(_MAX_HOPS + 1):
             origin = Origin.of(current.url)
             tls = self._tls if origin == self._registry else self._tls.elsewhere
-            response = self._transport.send(msgspec.structs.replace(current, tls=tls))
+            try:
+                response = self._transport.send(msgspec.structs.replace(current, tls=tls))
+            except TransportFailure as failure:
+                failure.origin = origin
+                raise
             location = response.headers.get("location")
             if not follow or response.status not in _REDIRECTS or location is None:
                 return Hop(response, current.url, is_foreign=is_foreign)
