@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 
 class Run(NamedTuple):
-    """One finished process."""
+    """One finished process. The kernel counts this process' own memory into `peak_mib` of what it starts: keep it small."""
 
     wall_s: float
     cpu_s: float
@@ -30,24 +30,62 @@ class Contender(NamedTuple):
 
 
 class Row(NamedTuple):
-    """The medians of one contender, and its wall time over that of the first."""
+    """The runs of one contender in the order in which they were made, beside those of the others."""
 
     name: str
-    wall_s: float
-    cpu_s: float
-    peak_mib: float
-    ratio: float
+    runs: tuple[Run, ...]
+
+    @property
+    def wall_s(self) -> float:
+        return statistics.median(run.wall_s for run in self.runs)
+
+    @property
+    def cpu_s(self) -> float:
+        return statistics.median(run.cpu_s for run in self.runs)
+
+    @property
+    def peak_mib(self) -> float:
+        return max(run.peak_mib for run in self.runs)
+
+    def ratio(self, other: Row) -> float:
+        """The wall time over that of `other`: the median of the ratios of neighbouring runs."""
+        return statistics.median(a.wall_s / b.wall_s for a, b in zip(self.runs, other.runs, strict=True))
+
+
+class Claim(NamedTuple):
+    """A goal, and what was measured against it."""
+
+    text: str
+    value: float
+    limit: float
+    unit: str = "x"
+
+    @property
+    def holds(self) -> bool:
+        return self.value <= self.limit
+
+
+class Outcome(NamedTuple):
+    """What a scenario found; ratios of `rows` are over the first of them."""
+
+    title: str
+    rows: tuple[Row, ...]
+    claims: tuple[Claim, ...] = ()
 
 
 def run_once(contender: Contender) -> Run:
     """One run, which has to succeed."""
     contender.prepare()
-    env = {**os.environ, **contender.env}
     started = time.perf_counter()
     with subprocess.Popen(
-        contender.command, cwd=contender.cwd, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        contender.command,
+        cwd=contender.cwd,
+        env=dict(contender.env),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
     ) as process:
-        # The few lines of a failure fit a pipe; whoever floods it would hang, so the size is bounded by the kernel.
+        # The few lines of a failure fit a pipe, so nobody has to read it before the process ends.
         _, status, usage = os.wait4(process.pid, 0)
         wall = time.perf_counter() - started
         process.returncode = os.waitstatus_to_exitcode(status)
@@ -57,32 +95,41 @@ def run_once(contender: Contender) -> Run:
     return Run(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
 
 
-def compare(contenders: Sequence[Contender], *, runs: int) -> list[Row]:
-    """Interleaved runs of all contenders (A B C A B C …) after one warm-up each; ratios are taken pair by pair."""
-    for contender in contenders:
-        run_once(contender)
-    results: dict[str, list[Run]] = {contender.name: [] for contender in contenders}
-    for _ in range(runs):
+def compare(contenders: Sequence[Contender], *, runs: int, warm_up: bool = True) -> tuple[Row, ...]:
+    """Interleaved runs of all contenders (A B C A B C …), after one of each that does not count."""
+    if warm_up:
         for contender in contenders:
-            results[contender.name].append(run_once(contender))
-    first = results[contenders[0].name]
-    return [
-        Row(
-            name,
-            statistics.median(run.wall_s for run in mine),
-            statistics.median(run.cpu_s for run in mine),
-            max(run.peak_mib for run in mine),
-            statistics.median(run.wall_s / base.wall_s for run, base in zip(mine, first, strict=True)),
-        )
-        for name, mine in results.items()
-    ]
+            run_once(contender)
+    rounds = [[run_once(contender) for contender in contenders] for _ in range(runs)]
+    return tuple(Row(contender.name, tuple(each[n] for each in rounds)) for n, contender in enumerate(contenders))
 
 
-def show(title: str, rows: Sequence[Row], *, note: str = "") -> None:
-    """Print a table."""
-    print(f"\n{title}")
-    print(f"  {'':34} {'wall s':>8} {'cpu s':>8} {'peak MiB':>9} {'ratio':>7}")
-    for row in rows:
-        print(f"  {row.name:34} {row.wall_s:8.3f} {row.cpu_s:8.3f} {row.peak_mib:9.1f} {row.ratio:6.2f}x")
-    if note:
-        print(f"  {note}")
+def show(outcome: Outcome) -> None:
+    """Print a table and the goals below it."""
+    print(f"\n{outcome.title}")
+    print(f"  {'':44} {'wall s':>8} {'cpu s':>8} {'peak MiB':>9} {'wall':>7}")
+    for row in outcome.rows:
+        ratio = row.ratio(outcome.rows[0])
+        print(f"  {row.name:44} {row.wall_s:8.3f} {row.cpu_s:8.3f} {row.peak_mib:9.1f} {ratio:6.2f}x")
+    for claim in outcome.claims:
+        verdict = "holds" if claim.holds else "MISSED"
+        print(f"  goal {verdict}: {claim.text}: {claim.value:.2f}{claim.unit}, at most {claim.limit:g}{claim.unit}")
+
+
+def as_json(outcome: Outcome) -> dict[str, object]:
+    """Everything that was measured, for a file."""
+    return {
+        "title": outcome.title,
+        "rows": [
+            {
+                "name": row.name,
+                "medianWallSeconds": row.wall_s,
+                "medianCpuSeconds": row.cpu_s,
+                "peakMiB": row.peak_mib,
+                "medianRatio": row.ratio(outcome.rows[0]),
+                "runs": [run._asdict() for run in row.runs],
+            }
+            for row in outcome.rows
+        ],
+        "goals": [{**claim._asdict(), "holds": claim.holds} for claim in outcome.claims],
+    }

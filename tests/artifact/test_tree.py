@@ -305,7 +305,7 @@ def test_threads_write_one_tree(root: Path) -> None:
                     (f"d{name % 90}", f"own{number}-{name}"), b"%d" % name, executable=False, origin=str(number)
                 )
                 writer.file((f"d{name % 90}", f"shared{name}"), b"same", executable=False, origin=str(number))
-        except BaseException as error:
+        except (ProvenderError, OSError) as error:
             errors.append(error)
 
     with TreeWriter(str(root)) as writer:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from provender.errors import Conflict, InvalidProject, NotFound
@@ -194,6 +194,7 @@ def _manifests(draw: st.DrawFn) -> tuple[str, list[str]]:
     return (text if draw(st.booleans()) else text.replace("\n", "\r\n")), names
 
 
+@settings(deadline=None)
 @given(_manifests(), st.sampled_from(["acme/k:1", LONG]))
 def test_adding_inserts_lines_and_touches_no_other(made: tuple[str, list[str]], value: object) -> None:
     text, names = made
@@ -206,6 +207,7 @@ def test_adding_inserts_lines_and_touches_no_other(made: tuple[str, list[str]], 
     assert ("\r\n" in edited) == ("\r\n" in text)
 
 
+@settings(deadline=None)
 @given(_manifests())
 def test_adding_and_removing_again_gives_the_same_text(made: tuple[str, list[str]]) -> None:
     text, _ = made
@@ -214,6 +216,7 @@ def test_adding_and_removing_again_gives_the_same_text(made: tuple[str, list[str
     assert edited.rstrip() == text.rstrip()
 
 
+@settings(deadline=None)
 @given(_manifests(), st.data())
 def test_removing_takes_lines_of_the_entry_alone(made: tuple[str, list[str]], data: st.DataObject) -> None:
     text, names = made

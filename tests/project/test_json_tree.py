@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from provender.errors import InvalidProject
@@ -23,12 +23,14 @@ _VALUES = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(_VALUES, st.sampled_from([None, 2, "\t"]), st.booleans())
 def test_reads_what_the_standard_reader_reads(value: object, indent: int | str | None, ascii_only: bool) -> None:
     text = json.dumps(value, indent=indent, ensure_ascii=ascii_only)
     assert load_json_tree(text.encode(), where="x").value == value
 
 
+@settings(deadline=None)
 @given(st.text(alphabet='{}[]",:0123.eE-+ \n\\utrfalsn', max_size=30))
 def test_refuses_what_the_standard_reader_refuses(text: str) -> None:
     try:

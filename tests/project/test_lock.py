@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from provender.errors import InvalidProject
@@ -165,6 +165,7 @@ def _locks(draw: st.DrawFn) -> Lock:
     return Lock(dependencies=entries)
 
 
+@settings(deadline=None)
 @given(_locks())
 def test_a_lock_reads_back_as_itself_and_writes_the_same_bytes(lock: Lock) -> None:
     raw = lock.dump()
@@ -174,6 +175,7 @@ def test_a_lock_reads_back_as_itself_and_writes_the_same_bytes(lock: Lock) -> No
     assert backwards.dump() == raw
 
 
+@settings(deadline=None)
 @given(_locks())
 def test_another_layout_of_the_same_json_reads_the_same(lock: Lock) -> None:
     value = json.loads(lock.dump())
@@ -182,6 +184,7 @@ def test_another_layout_of_the_same_json_reads_the_same(lock: Lock) -> None:
     assert Lock.parse(lock.dump().replace(b"\n", b"\r\n")) == lock
 
 
+@settings(deadline=None)
 @given(_locks(), st.data())
 def test_damage_is_an_error_of_the_project_or_nothing(lock: Lock, data: st.DataObject) -> None:
     raw = bytearray(lock.dump())

@@ -291,7 +291,8 @@ class TreeWriter:
 
     def _source(self, claim: _Claim) -> _Claim:
         """The file that a hard link names, through other hard links."""
-        seen = {claim.path}
+        # A repeated claim may well name its own path's first one, by way of others.
+        seen = {claim.path} if self._claims[claim.path] is claim else set()
         found: _Claim | None = claim
         while found is not None and found.kind == "h":
             found = self._claims.get(found.content)

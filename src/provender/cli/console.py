@@ -17,7 +17,7 @@ from provender.errors import ProvenderError
 if TYPE_CHECKING:
     from provender.transfer.progress import Progress
 
-__all__ = ["Console", "clean", "human_bytes"]
+__all__ = ["Console", "clean", "counted", "human_bytes"]
 
 _CI_VARIABLES = ("CI", "GITHUB_ACTIONS", "GITLAB_CI", "BUILDKITE", "TF_BUILD")
 _COLORS = {"red": "31", "green": "32", "yellow": "33", "bold": "1", "dim": "2", "cyan": "36"}
@@ -43,6 +43,11 @@ def human_bytes(size: int) -> str:
         value /= 1024
         units.pop(0)
     return f"{value:.1f} {units[0]}" if value < 100 else f"{value:.0f} {units[0]}"
+
+
+def counted(count: int, singular: str, plural: str) -> str:
+    """`count` with the word that fits it."""
+    return f"{count} {singular if count == 1 else plural}"
 
 
 class Console:

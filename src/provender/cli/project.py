@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
-from provender.cli.console import Console, human_bytes
+from provender.cli.console import Console, counted, human_bytes
 from provender.cli.services import Services
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def _line(console: Console, change: Change) -> str:
         parts.append(f"({was}{change.digest.short})")
     parts.append(f"{change.action}: {change.to}")
     if change.files:
-        parts.append(f"{change.files} files, {human_bytes(change.size_bytes)}")
+        parts.append(f"{counted(change.files, 'file', 'files')}, {human_bytes(change.size_bytes)}")
     return "  ".join(parts)
 
 
@@ -102,9 +102,9 @@ def _summary(report: SyncReport, counts: dict[str, int], *, verb: str) -> str:
     total = sum(change.action not in ("removed", "released") for change in report.changes)
     size = sum(change.size_bytes for change in report.changes)
     if report.is_nothing:
-        return f"{total} dependencies, nothing to do"
+        return f"{counted(total, 'dependency', 'dependencies')}, nothing to do"
     done = ", ".join(f"{count} {action}" for action, count in counts.items() if action != "unchanged")
-    text = f"{total} dependencies: {done or 'none changed'}"
+    text = f"{counted(total, 'dependency', 'dependencies')}: {done or 'none changed'}"
     if size:
         text += f"; {human_bytes(size)} on disk"
     if report.is_lock_changed:

@@ -83,6 +83,9 @@ class Origin(msgspec.Struct, frozen=True):
     source: Source
     where: str
 
+    def __str__(self) -> str:
+        return self.where
+
 
 class Binding(msgspec.Struct, frozen=True, kw_only=True):
     """What one source says of one alias: None for each key that it does not set."""

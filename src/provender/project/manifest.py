@@ -95,7 +95,6 @@ def _no_manifest(where: str) -> NotFound:
         code="no-manifest",
         where=where,
         hint="run 'provender init' to begin one, or change to the project's directory",
-        exit_status=78,
     )
 
 

@@ -39,6 +39,11 @@ class VerifiedReader:
         self._ended = False
 
     @property
+    def descriptor(self) -> Descriptor:
+        """What is being read."""
+        return self._descriptor
+
+    @property
     def verified(self) -> bool:
         """True once the end was read and size and digest were right."""
         return self._ended and self._hasher is not None

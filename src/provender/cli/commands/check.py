@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from provender.cli.console import Console, clean
+from provender.cli.console import Console, clean, counted
 from provender.cli.options import console_of, output_options, registry_options
 from provender.cli.project import directory_option, project_directory
 from provender.cli.services import Services
@@ -83,4 +83,5 @@ def _render(console: Console, report: CheckReport) -> None:
                 console.result(f"  {console.paint(word, 'yellow')}  {clean(path)}")
     bad = sum(not finding.is_clean for finding in report.findings)
     total = len(report.findings)
-    console.note(f"{bad} of {total} dependencies differ" if bad else f"{total} dependencies, all as locked")
+    all_of_them = counted(total, "dependency", "dependencies")
+    console.note(f"{bad} of {all_of_them} differ" if bad else f"{all_of_them}, all as locked")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from provender.cli.console import human_bytes
+from provender.cli.console import counted, human_bytes
 from provender.cli.options import console_of, jobs_option, output_options, registry_options
 from provender.cli.services import Services
 
@@ -92,4 +92,4 @@ def command(
         console.document("pull", fields)
         return
     console.result(f"{source.name}@{pulled.resolved.digest}")
-    console.note(f"{len(pulled.entries)} files, {human_bytes(size)}; {len(pulled.changed)} of them are new here")
+    console.note(f"{counted(len(pulled.entries), 'file', 'files')}, {human_bytes(size)}; {len(pulled.changed)} of them are new here")

@@ -6,7 +6,7 @@ import os
 
 import click
 
-from provender.cli.console import human_bytes
+from provender.cli.console import counted, human_bytes
 from provender.cli.options import console_of, jobs_option, output_options, registry_options
 from provender.cli.services import Services
 
@@ -92,7 +92,7 @@ def command(
         return
     console.result(f"{target.name}@{document.digest}")
     shown = ", ".join(names) or "no tag"
-    console.note(f"pushed {len(manifest.layers)} layers, {human_bytes(size)}, to {opened.location} ({shown})")
+    console.note(f"pushed {counted(len(manifest.layers), 'layer', 'layers')}, {human_bytes(size)}, to {opened.location} ({shown})")
 
 
 def _epoch() -> int | None:

@@ -1,0 +1,64 @@
+"""`python -m bench [NAME...]`: runs scenarios, prints their tables, and keeps every figure in bench/results/.
+
+Run from the root of the checkout with the environment that provender is installed in.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from bench import blob, extract, memory, noop, startup
+from bench.ground import Ground
+from bench.material import drop
+from bench.measure import Outcome, as_json, show
+
+SCENARIOS: dict[str, Callable[[Ground], Outcome | None]] = {
+    "startup": startup.run,
+    "extract": extract.run,
+    "noop": noop.run,
+    "blob": blob.run,
+    "memory": memory.run,
+}
+RESULTS = Path(__file__).parent / "results"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """0 if every scenario ran; goals that were missed are printed, since the machine may be busy."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"which of {', '.join(SCENARIOS)}; all unless given")
+    parser.add_argument("--runs", type=int, default=5, help="how often each contender is measured (%(default)s)")
+    parser.add_argument("--scale", type=float, default=1.0, help="a fraction of the material, to try the set-up")
+    parser.add_argument("--work", type=Path, help="where to work; needs 10 GiB (the system's temporary directory)")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="where to put the JSON (%(default)s)")
+    chosen = parser.parse_args(arguments)
+    if unknown := [name for name in chosen.names if name not in SCENARIOS]:
+        parser.error(f"no scenario {unknown[0]!r}; there are {', '.join(SCENARIOS)}")
+    print(f"Python {platform.python_version()}, {os.cpu_count()} cores, {chosen.runs} runs; medians, ratios by pairs")
+    for name in chosen.names or SCENARIOS:
+        work = Path(tempfile.mkdtemp(prefix="provender-bench-", dir=chosen.work))
+        try:
+            ground = Ground(work, runs=chosen.runs, scale=chosen.scale)
+            outcome = SCENARIOS[name](ground)
+        finally:
+            drop(work)
+        if outcome is None:
+            print(f"\n{name}: left out, a peer is missing")
+            continue
+        show(outcome)
+        sys.stdout.flush()
+        chosen.results.mkdir(parents=True, exist_ok=True)
+        about = {"scenario": name, "python": platform.python_version(), "cores": os.cpu_count(), "scale": chosen.scale}
+        text = json.dumps({**about, **as_json(outcome)}, indent=2)
+        (chosen.results / f"{name}.json").write_text(f"{text}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
