@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 
 class Run(NamedTuple):
-    """One finished process. The kernel counts this process' own memory into `peak_mib` of what it starts: keep it small."""
+    """One finished process. The kernel counts the starter's memory into `peak_mib` of what it starts: keep it small."""
 
     wall_s: float
     cpu_s: float

@@ -81,7 +81,9 @@ def test_titled_files_and_archives_become_one_tree(blobs: Blobs, staging: Path) 
         blobs,
         staging,
         blobs.add(b"hello", "text/plain", title="docs/hello.txt"),
-        blobs.add(gzip.compress(tar_of({"a/b": b"1", "c": b"2"}), mtime=0), "application/vnd.cncf.flux.content.v1.tar+gzip"),
+        blobs.add(
+            gzip.compress(tar_of({"a/b": b"1", "c": b"2"}), mtime=0), "application/vnd.cncf.flux.content.v1.tar+gzip"
+        ),
         EMPTY_DESCRIPTOR,
     )
     assert [entry.path for entry in entries] == ["a/b", "c", "docs/hello.txt"]
@@ -128,7 +130,11 @@ def test_a_packed_directory_keeps_its_title_as_directory(blobs: Blobs, staging: 
 
 def test_a_wrong_digest_of_the_unpacked_content_is_refused(blobs: Blobs, staging: Path) -> None:
     layer = blobs.add(
-        gzip.compress(tar_of({"d/f": b"x"}), mtime=0), LAYER_TAR_GZIP, title="d", unpack="true", digest=Digest.of(b"other")
+        gzip.compress(tar_of({"d/f": b"x"}), mtime=0),
+        LAYER_TAR_GZIP,
+        title="d",
+        unpack="true",
+        digest=Digest.of(b"other"),
     )
     with pytest.raises(IntegrityError) as caught:
         laid(blobs, staging, layer)
@@ -142,7 +148,9 @@ def test_a_wrong_digest_of_the_unpacked_content_is_refused(blobs: Blobs, staging
     ("noted", "is_refused"), [("sha512:" + "0" * 128, True), ("md5:00", False), ("nonsense", True), ("sha256:0", True)]
 )
 def test_a_noted_digest_is_checked_if_it_can_be(blobs: Blobs, staging: Path, noted: str, is_refused: bool) -> None:
-    layer = blobs.add(gzip.compress(tar_of({"d/f": b"x"}), mtime=0), LAYER_TAR_GZIP, title="d", unpack="true", digest=noted)
+    layer = blobs.add(
+        gzip.compress(tar_of({"d/f": b"x"}), mtime=0), LAYER_TAR_GZIP, title="d", unpack="true", digest=noted
+    )
     if is_refused:
         with pytest.raises(IntegrityError):
             laid(blobs, staging, layer)

@@ -92,4 +92,5 @@ def command(
         console.document("pull", fields)
         return
     console.result(f"{source.name}@{pulled.resolved.digest}")
-    console.note(f"{counted(len(pulled.entries), 'file', 'files')}, {human_bytes(size)}; {len(pulled.changed)} of them are new here")
+    files = counted(len(pulled.entries), "file", "files")
+    console.note(f"{files}, {human_bytes(size)}; {len(pulled.changed)} of them new here")

@@ -92,7 +92,8 @@ def command(
         return
     console.result(f"{target.name}@{document.digest}")
     shown = ", ".join(names) or "no tag"
-    console.note(f"pushed {counted(len(manifest.layers), 'layer', 'layers')}, {human_bytes(size)}, to {opened.location} ({shown})")
+    layers = counted(len(manifest.layers), "layer", "layers")
+    console.note(f"pushed {layers}, {human_bytes(size)}, to {opened.location} ({shown})")
 
 
 def _epoch() -> int | None:
