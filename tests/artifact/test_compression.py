@@ -11,7 +11,7 @@ import zlib
 from typing import Literal
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from provender.artifact.ahead import ReadAhead
@@ -70,6 +70,7 @@ def gzip_with_header(content: bytes, *, extra: bytes = b"", name: bytes = b"", c
     return head + raw[10:]
 
 
+@settings(deadline=None)
 @given(
     st.binary(max_size=3000),
     st.sampled_from(["none", "gzip", "zstd"]),

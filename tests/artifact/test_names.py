@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from provender.artifact.limits import Limits
@@ -96,6 +96,7 @@ def test_limits_are_exact() -> None:
             split_path(text, where="", limits=small)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=40))
 def test_what_passes_is_relative_plain_components(text: str) -> None:
     try:
@@ -107,6 +108,7 @@ def test_what_passes_is_relative_plain_components(text: str) -> None:
     assert split_path("/".join(parts), where="") == parts
 
 
+@settings(deadline=None)
 @given(st.text(alphabet="aAcCoOnN.pPrRxX1m$- _@", max_size=8))
 def test_the_short_cut_agrees_with_the_long_way(name: str) -> None:
     if is_plain(name):
@@ -172,6 +174,7 @@ def test_circles_of_links_are_refused() -> None:
             check_links(links, where="")
 
 
+@settings(deadline=None)
 @given(
     st.dictionaries(
         st.lists(st.sampled_from("abc"), min_size=1, max_size=3).map("/".join),

@@ -85,11 +85,6 @@ def imgpkg(request: pytest.FixtureRequest) -> Program:
 
 
 @pytest.fixture
-def vendir(request: pytest.FixtureRequest) -> Program:
-    return _asked(request, "vendir")
-
-
-@pytest.fixture
 def oras_py(request: pytest.FixtureRequest) -> Program:
     """The Python interpreter that can import the library oras."""
     return _asked(request, "oras-py")

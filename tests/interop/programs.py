@@ -55,15 +55,15 @@ class Program(NamedTuple):
         timeout_s: float = 120,
     ) -> subprocess.CompletedProcess[bytes]:
         """The outcome of a run in the test's environment."""
-        given = {"input": stdin} if stdin is not None else {"stdin": subprocess.DEVNULL}
         return subprocess.run(
             [str(self.path), *map(str, arguments)],
             cwd=cwd,
             env={**os.environ, **(env or {})},
+            input=stdin,
+            stdin=None if stdin is not None else subprocess.DEVNULL,
             capture_output=True,
             timeout=timeout_s,
             check=False,
-            **given,
         )
 
 

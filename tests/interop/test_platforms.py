@@ -37,13 +37,11 @@ def index(repository: str, sample: Path, oras: Program) -> str:
     return f"{repository}:multi"
 
 
-def test_the_child_of_each_platform_is_pulled(index: str, tmp_path: Path, oras: Program, crane: Program) -> None:
+def test_the_child_of_each_platform_is_pulled(index: str, tmp_path: Path, crane: Program) -> None:
     assert succeed("resolve", index).stdout.strip() == crane.run("digest", index)
     for number, platform in enumerate(PLATFORMS):
-        ours, theirs = tmp_path / f"ours-{number}", tmp_path / f"theirs-{number}"
-        succeed("pull", index, "--platform", platform, "-o", ours)
-        oras.run("pull", "--plain-http", "--platform", platform, index, "-o", theirs)
-        assert (ours / "tool").read_text() == (theirs / "tool").read_text() == platform
+        succeed("pull", index, "--platform", platform, "-o", tmp_path / str(number))
+        assert (tmp_path / str(number) / "tool").read_text() == platform
 
 
 def test_the_lock_names_the_index_and_the_child(index: str, tmp_path: Path, crane: Program) -> None:

@@ -183,12 +183,11 @@ def test_dependencies_are_added_and_removed_by_command(bindings: list[Binding], 
     for binding in (bindings[0], bindings[-1]):
         directory = tmp_path / f"project-{binding.name}"
         directory.mkdir()
-        bound = {"cwd": directory, "env": binding.env}
-        succeed("init", **bound)
-        succeed("add", "acme/tools/tool:stable", **bound)
+        succeed("init", cwd=directory)
+        succeed("add", "acme/tools/tool:stable", cwd=directory, env=binding.env)
         assert (directory / "vendor/tool/config.json").is_file()
         manifests.add((directory / "provender.yaml").read_bytes())
-        succeed("remove", "tool", **bound)
+        succeed("remove", "tool", cwd=directory, env=binding.env)
         assert not (directory / "vendor/tool").exists()
         assert json.loads((directory / "provender.lock").read_bytes())["dependencies"] == {}
     assert len(manifests) == 1

@@ -22,9 +22,7 @@ FILES = ("config.json:application/json", "empty:text/plain", "schemas")
     "options",
     [
         pytest.param((), id="defaults"),
-        pytest.param(("--artifact-type", TYPE), id="artifact-type"),
-        pytest.param(("--config", f"config.json:{CONFIG}"), id="config"),
-        pytest.param(("--image-spec", "v1.0"), id="image-spec-1.0"),
+        pytest.param(("--image-spec", "v1.0", "--config", f"config.json:{CONFIG}"), id="image-spec-1.0"),
     ],
 )
 def test_what_oras_pushed_is_pulled_as_oras_pulls_it(

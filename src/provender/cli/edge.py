@@ -49,8 +49,10 @@ def _report(console: Console, error: BaseException) -> int:
         case SystemExit():
             return error.code if isinstance(error.code, int) else 1
         case click.exceptions.Abort() | KeyboardInterrupt():
-            console.failure("interrupted; what was finished is kept, nothing is half done", code="interrupted")
-            return TERMINATED if isinstance(error, _Terminated) else INTERRUPTED
+            status = TERMINATED if isinstance(error, _Terminated) else INTERRUPTED
+            text = "interrupted; what was finished is kept, nothing is half done"
+            console.failure(text, code="interrupted", exit_status=status, retryable=True)
+            return status
         case BrokenPipeError():
             _silence_stdout()
             return BROKEN_PIPE

@@ -18,6 +18,7 @@ from provender.project.manifest import MANIFEST_NAME, Manifest
 from provender.project.report import CheckReport, Finding
 from provender.project.sources import Source
 from provender.project.state import State
+from provender.project.swap import link_above
 from provender.transfer.pool import Cancellation
 from provender.transfer.progress import NO_PROGRESS, Progress
 
@@ -75,6 +76,8 @@ class _Examiner:
         if entry is None or reason is not None:
             return Finding(name=name, to=to, problem=f"the lock does not answer the manifest: {reason}")
         path = os.path.join(self._root, *to.split("/"))
+        if (link := link_above(self._root, to)) is not None:
+            return Finding(name=name, to=to, problem=f"it lies behind the symbolic link {link}")
         if not os.path.isdir(path) or os.path.islink(path):
             return Finding(name=name, to=to, problem="it is not there")
         kept = kept_by(dependency.keep)

@@ -8,16 +8,18 @@ from __future__ import annotations
 import os
 import shutil
 import time
+from collections.abc import Iterable
 
 import msgspec
 
-from provender.artifact.tree import Entry
-from provender.errors import InvalidProject
+from provender.artifact.tree import Entry, tree_digest
+from provender.errors import Conflict, IntegrityError, InvalidProject
 from provender.project.drift import Kept, kept_by
 from provender.project.lock import LockedDependency
 from provender.project.state import TICK_NS, DestinationState, scan
+from provender.project.swap import link_above
 
-__all__ = ["Staged", "carry_over", "settle"]
+__all__ = ["Staged", "carry_over", "refuse_links", "settle"]
 
 
 class Staged(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,6 +40,32 @@ class Staged(msgspec.Struct, frozen=True, kw_only=True):
             keep=keep,
             kept=kept_by(keep),
         )
+
+
+    def pin(self, name: str, locked: LockedDependency, *, lock: str) -> LockedDependency:
+        """`locked` with the digest of this tree; IntegrityError if the lock, a file at `lock`, says another."""
+        tree = tree_digest(self.entries)
+        if locked.tree is not None and locked.tree != tree:
+            raise IntegrityError(
+                f"{name} unpacks to the tree {tree}, but the lock says {locked.tree}",
+                code="tree-mismatch",
+                where=lock,
+                hint="restore the lock from version control; or take this dependency out of it, to have it locked anew",
+            )
+        return msgspec.structs.replace(locked, tree=tree)
+
+
+def refuse_links(root: str, destinations: Iterable[str]) -> None:
+    """Nothing, or Conflict: a link among the directories above a destination may lead anywhere."""
+    for to in destinations:
+        link = link_above(root, to)
+        if link is not None:
+            raise Conflict(
+                f"the destination {to} lies behind the symbolic link {link}",
+                code="destination-behind-a-link",
+                where=os.path.join(root, link),
+                hint="put a directory in the link's place, or choose another destination with 'to'",
+            )
 
 
 def settle() -> None:

@@ -16,7 +16,7 @@ from typing import Final
 
 from provender.errors import Conflict
 
-__all__ = ["Swap", "prune", "recover", "staging_name"]
+__all__ = ["Swap", "link_above", "prune", "recover", "staging_name"]
 
 _MARK: Final = ".provender-"
 _AT_FDCWD: Final = -100
@@ -82,6 +82,13 @@ class Swap:
             shutil.rmtree(old, ignore_errors=True)
             prune(os.path.dirname(old), self._root)
         self._old.clear()
+
+
+def link_above(root: str, path: str) -> str | None:
+    """The first symbolic link among the directories between `root` and the relative `path`; None if there is none."""
+    above = path.split("/")[:-1]
+    prefixes = ("/".join(above[:count]) for count in range(1, len(above) + 1))
+    return next((prefix for prefix in prefixes if os.path.islink(os.path.join(root, prefix))), None)
 
 
 def prune(directory: str, root: str) -> None:

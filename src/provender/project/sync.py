@@ -15,16 +15,16 @@ from typing import Final, Literal
 import msgspec
 
 from provender.artifact.tree import Entry, tree_digest
-from provender.errors import Conflict, IntegrityError, InvalidProject
+from provender.errors import Conflict, InvalidProject, ProvenderError
 from provender.project.dependency import Dependency
 from provender.project.drift import Drift, compare_with_entries, compare_with_state, kept_by, read_entries
 from provender.project.lock import LOCK_NAME, Lock, LockedDependency, stale
 from provender.project.manifest import MANIFEST_NAME, Manifest
 from provender.project.report import Change, SyncReport
 from provender.project.sources import Source
-from provender.project.staging import Staged, carry_over, settle
+from provender.project.staging import Staged, carry_over, refuse_links, settle
 from provender.project.state import STATE_DIRECTORY, DestinationState, Inputs, State
-from provender.project.swap import Swap, prune, recover, staging_name
+from provender.project.swap import Swap, link_above, prune, recover, staging_name
 from provender.storage.files import FileLock
 from provender.transfer.pool import Cancellation, run_all
 from provender.transfer.progress import NO_PROGRESS, Progress
@@ -120,6 +120,8 @@ class _Run:
         self._notes: list[str] = []
 
     def carry_out(self) -> SyncReport:
+        if not self._options.is_lock_only:
+            refuse_links(self._root, (each.to for each in self._manifest.dependencies))
         if not self._options.is_dry_run:
             self._recover()
         entries = self._resolve()
@@ -135,7 +137,8 @@ class _Run:
 
     def _recover(self) -> None:
         for to in {*self._state.destinations, *(each.to for each in self._manifest.dependencies)}:
-            recover(self._path(to))
+            if link_above(self._root, to) is None:
+                recover(self._path(to))
 
     def _surviving_state(self) -> State:
         """The state, with what a killed run had put in place already."""
@@ -182,10 +185,17 @@ class _Run:
             self._cancellation.check()
             try:
                 return self._sources[dependency.source].resolve(dependency)
-            except InvalidProject as error:
-                raise error.at(self._manifest.places.get(dependency.name, dependency.name)) from error.__cause__
+            except ProvenderError as error:
+                raise self._placed(error, dependency.name) from error.__cause__
 
         return resolve
+
+    def _placed(self, error: ProvenderError, name: str) -> ProvenderError:
+        """`error` with the line of the manifest that asks for what failed: of many dependencies, this one."""
+        place = self._manifest.places.get(name, name)
+        is_ours = error.where is None or isinstance(error, InvalidProject)
+        error.where = place if is_ours else f"{error.where}, asked for at {place}"
+        return error
 
     def _refuse_stale(self, reasons: Mapping[str, str | None]) -> None:
         left = sorted(self._lock.dependencies.keys() - reasons.keys())
@@ -277,7 +287,7 @@ class _Run:
             needed = [each for each in wishes if standing[each.name] not in ("right", "adopted")]
         self._stage(needed, entries, staged)
         for each in needed:
-            entries[each.name] = _with_tree(each, entries[each.name], staged[each.name])
+            entries[each.name] = staged[each.name].pin(each.name, entries[each.name], lock=str(self._directory / LOCK_NAME))
         changes = [self._change(each, entries[each.name], standing[each.name], staged) for each in wishes]
         lock = Lock(dependencies=entries)
         if self._options.is_lock_only:
@@ -297,14 +307,17 @@ class _Run:
             def lay() -> tuple[Entry, ...]:
                 self._cancellation.check()
                 os.makedirs(stage.path)
-                return self._sources[dependency.source].lay(
-                    dependency,
-                    entries[dependency.name],
-                    stage.path,
-                    jobs=jobs,
-                    progress=self._progress,
-                    cancellation=self._cancellation,
-                )
+                try:
+                    return self._sources[dependency.source].lay(
+                        dependency,
+                        entries[dependency.name],
+                        stage.path,
+                        jobs=jobs,
+                        progress=self._progress,
+                        cancellation=self._cancellation,
+                    )
+                except ProvenderError as error:
+                    raise self._placed(error, dependency.name) from error.__cause__
 
             return lay
 
@@ -408,8 +421,10 @@ class _Run:
         if not os.path.isdir(path) or os.path.islink(path) or to in wishes:
             return _gone(name, to, entry, "removed")
         is_entangled = any(other.startswith(f"{to}/") or to.startswith(f"{other}/") for other in wishes)
-        if is_entangled or not (self._options.is_forced or self._is_untouched(path, to, entry)):
+        is_behind_link = link_above(self._root, to) is not None
+        if is_entangled or is_behind_link or not (self._options.is_forced or self._is_untouched(path, to, entry)):
             why = "another destination lies in its way" if is_entangled else "it has local changes"
+            why = "it lies behind a symbolic link" if is_behind_link else why
             self._notes.append(f"{to} was left as it is and is yours now: {why}")
             return _gone(name, to, entry, "released")
         swap.remove(path)
@@ -453,17 +468,6 @@ class _Run:
 
     def _path(self, to: str) -> str:
         return os.path.join(self._root, *to.split("/"))
-
-
-def _with_tree(dependency: Dependency, entry: LockedDependency, stage: Staged) -> LockedDependency:
-    tree = tree_digest(stage.entries)
-    if entry.tree is not None and entry.tree != tree:
-        raise IntegrityError(
-            f"{dependency.name} unpacks to the tree {tree}, but the lock says {entry.tree}",
-            code="tree-mismatch",
-            hint="the lock was edited, or made by a provender that unpacks otherwise; run 'provender lock'",
-        )
-    return msgspec.structs.replace(entry, tree=tree)
 
 
 def _unchanged(name: str, entry: LockedDependency) -> Change:

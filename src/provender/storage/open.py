@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from provender.storage.layout import LayoutStorage
     from provender.storage.registry import (
         CredentialSource,
+        Gates,
         HttpTransport,
         RegistryClient,
         RegistryRepository,
@@ -51,7 +52,7 @@ class Opened(msgspec.Struct, frozen=True):
 
 
 class Storages:
-    """Opens storages: one client for a registry, one transport for all of them, one object for a layout.
+    """Opens storages: one client for a registry, one transport and one set of gates for all, one object for a layout.
 
     `plain_http` outranks what locations say. With `is_offline` registries are refused. A transport that was
     given stays open at the end; our own is closed. Safe from several threads.
@@ -84,6 +85,7 @@ class Storages:
         self._warn = warn
         self._debug = debug
         self._own_transport: HttpTransport | None = None
+        self._gates: Gates | None = None
         self._clients: dict[tuple[str, bool | None, Path | None], RegistryClient] = {}
         self._layouts: dict[Path, LayoutStorage] = {}
         self._lock = threading.RLock()
@@ -109,7 +111,7 @@ class Storages:
 
     def client(self, host: str, *, plain_http: bool | None = None, ca: Path | None = None) -> RegistryClient:
         """The client of the registry at `host`, shared by everything that asks with the same settings."""
-        from provender.storage.registry import RegistryClient
+        from provender.storage.registry import Gates, RegistryClient
 
         if self._plain_http is not None:
             plain_http = self._plain_http
@@ -117,6 +119,7 @@ class Storages:
         with self._lock:
             client = self._clients.get(key)
             if client is None:
+                self._gates = self._gates or Gates(timing=self._timing)
                 client = RegistryClient(
                     host.lower(),
                     transport=self._shared_transport(),
@@ -125,6 +128,7 @@ class Storages:
                     ca=None if ca is None else str(ca),
                     policy=self._policy,
                     timing=self._timing,
+                    gates=self._gates,
                     warn=self._warn,
                 )
                 self._clients[key] = client

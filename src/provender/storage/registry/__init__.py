@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from provender.storage.registry.client import RegistryClient
     from provender.storage.registry.credential_store import CredentialStore
     from provender.storage.registry.credentials import Credential, CredentialSource, FixedCredential, NoCredentials
+    from provender.storage.registry.gate import Gates, HostLimits
     from provender.storage.registry.repository import RegistryRepository
     from provender.storage.registry.retry import RetryPolicy, Timing
     from provender.storage.registry.transport import HttpTransport, Transport
@@ -17,6 +18,8 @@ __all__ = [
     "CredentialSource",
     "CredentialStore",
     "FixedCredential",
+    "Gates",
+    "HostLimits",
     "HttpTransport",
     "NoCredentials",
     "RegistryClient",
@@ -31,6 +34,8 @@ _MODULES = {
     "CredentialSource": "credentials",
     "CredentialStore": "credential_store",
     "FixedCredential": "credentials",
+    "Gates": "gate",
+    "HostLimits": "gate",
     "HttpTransport": "transport",
     "NoCredentials": "credentials",
     "RegistryClient": "client",

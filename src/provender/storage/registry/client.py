@@ -11,6 +11,7 @@ from provender.errors import InvalidReference
 from provender.oci.reference import check_repository
 from provender.storage.registry.auth import Authorizer
 from provender.storage.registry.credentials import CredentialSource
+from provender.storage.registry.gate import Gates
 from provender.storage.registry.listing import list_names
 from provender.storage.registry.origin import Origin, is_local
 from provender.storage.registry.quirks import host_quirks
@@ -30,7 +31,7 @@ class RegistryClient:
     """Speaks to the registry at `host` (`name[:port]`). One client for a host and a run: it remembers tokens.
 
     `plain_http` None means http for this machine and https for all others. `ca` is a PEM file trusted besides the
-    system's; a client certificate is shown to the registry alone. `warn` receives each warning once.
+    system's; a client certificate is shown to the registry alone. `gates` are those of the process; `warn` receives each warning once.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class RegistryClient:
         client_key: str | None = None,
         policy: RetryPolicy | None = None,
         timing: Timing | None = None,
+        gates: Gates | None = None,
         warn: Callable[[str], None] | None = None,
     ) -> None:
         self.host = host
@@ -52,8 +54,16 @@ class RegistryClient:
         timing = timing or Timing()
         registry = _origin(self._quirks.api_host or host, plain_http)
         tls = TlsSettings(ca, client_certificate, client_key)
-        wire = Wire(transport, registry, tls=tls, policy=policy or RetryPolicy(), timing=timing)
         warn = warn or _ignore
+        wire = Wire(
+            transport,
+            registry,
+            tls=tls,
+            policy=policy or RetryPolicy(),
+            timing=timing,
+            gates=gates,
+            announce=lambda text: warn(f"{host}: {text}"),
+        )
         authorizer = Authorizer(
             host,
             registry,

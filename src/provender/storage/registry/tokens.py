@@ -105,7 +105,8 @@ class TokenService:
     def _ask(self, request: Request, place: Place) -> Answer:
         def attempt() -> Answer:
             # The form of a POST holds the secret: it goes to the realm alone, never on with a redirect.
-            hop = self._wire.send(request, follow=request.method == "GET")
+            # Past the gates: a request that has its turn may be the one that needs the token to go on.
+            hop = self._wire.send(request, follow=request.method == "GET", is_gated=False)
             return hop.answer(_BODY_BYTES)
 
         return self._wire.persist(attempt, replayable=True, where=place.where)

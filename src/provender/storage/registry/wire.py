@@ -1,4 +1,4 @@
-"""The wire: requests with redirects followed by hand and simple retries, without credentials of its own.
+"""The wire: requests with redirects followed by hand, gates and retries, without credentials of its own.
 
 Registry layer, over the transport. The session adds the registry's credentials; the token service uses the wire as it
 is.
@@ -12,10 +12,18 @@ from typing import Final, Protocol, TypeVar
 import msgspec
 
 from provender.errors import Unavailable
-from provender.storage.registry.failures import ERROR_BODY_BYTES, Answer, connection_failed
+from provender.storage.registry.failures import ERROR_BODY_BYTES, Answer, connection_failed, problem_of
+from provender.storage.registry.gate import Gates, Lane
 from provender.storage.registry.origin import Origin, followed
 from provender.storage.registry.redact import printable, shown_url
-from provender.storage.registry.retry import TEMPORARY_STATUSES, RetryPolicy, Timing, retry_after_s
+from provender.storage.registry.retry import (
+    TEMPORARY_STATUSES,
+    Patience,
+    RetryPolicy,
+    Timing,
+    announced_wait_s,
+    retry_after_s,
+)
 from provender.storage.registry.tls import TlsSettings
 from provender.storage.registry.transport import Request, Response, Transport, TransportFailure
 
@@ -23,6 +31,7 @@ __all__ = ["Hop", "Wire"]
 
 _MAX_HOPS: Final = 5
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
+_ANNOUNCED_FROM_S: Final = 3.0
 
 
 class _HasStatus(Protocol):
@@ -78,28 +87,40 @@ class Hop:
 
 
 class Wire:
-    """Sends requests on behalf of one registry."""
+    """Sends requests on behalf of one registry, each through the gate of the host that it goes to.
+
+    `announce` hears of waits that a person would notice.
+    """
 
     def __init__(
-        self, transport: Transport, registry: Origin, *, tls: TlsSettings, policy: RetryPolicy, timing: Timing
+        self,
+        transport: Transport,
+        registry: Origin,
+        *,
+        tls: TlsSettings,
+        policy: RetryPolicy,
+        timing: Timing,
+        gates: Gates | None = None,
+        announce: Callable[[str], None] | None = None,
     ) -> None:
         self._transport = transport
         self._registry = registry
         self._tls = tls
-        self._policy = policy
-        self._timing = timing
+        self._announce = announce
+        self._announced_s = 0.0
+        self._is_known = False  # the registry has answered, so it exists
+        self.policy = policy
+        self.timing = timing
+        self.gates = gates or Gates(timing=timing)
 
-    def send(self, request: Request, *, follow: bool = True) -> Hop:
+    def send(self, request: Request, *, follow: bool = True, is_gated: bool = True) -> Hop:
         """The answer after at most five redirects. `Authorization` is dropped for good once the origin changes."""
         current, is_foreign = request, False
         for _ in range(_MAX_HOPS + 1):
             origin = Origin.of(current.url)
             tls = self._tls if origin == self._registry else self._tls.elsewhere
-            try:
-                response = self._transport.send(msgspec.structs.replace(current, tls=tls))
-            except TransportFailure as failure:
-                failure.origin = origin
-                raise
+            current = msgspec.structs.replace(current, tls=tls)
+            response = self._through_gate(current, origin) if is_gated else self._sent(current, origin)
             location = response.headers.get("location")
             if not follow or response.status not in _REDIRECTS or location is None:
                 return Hop(response, current.url, is_foreign=is_foreign)
@@ -120,39 +141,80 @@ class Wire:
             exit_status=69,
         )
 
-    def persist(self, attempt: Callable[[], _Result], *, replayable: bool, where: str) -> _Result:
+    def persist(
+        self, attempt: Callable[[], _Result], *, replayable: bool, where: str, refusable: bool = False
+    ) -> _Result:
         """What `attempt` gives, tried again after broken connections and temporary statuses while that is safe.
 
-        The last answer is handed back whatever it says; a connection that stays broken is Unavailable.
+        `refusable`: not replayable, but an answer that says it was not even looked at (429) may be followed by another
+        try. The last answer is handed back whatever it says; a connection that stays broken is Unavailable.
         """
-        tries, waited_s = 0, 0.0
+        patience = self.patience()
         while True:
-            tries += 1
-            asked_s: float | None = None
-            is_last = not replayable or tries >= self._policy.tries
             try:
                 result = attempt()
             except TransportFailure as failure:
-                if is_last or not failure.is_temporary:
-                    raise connection_failed(failure, self._registry, where, tries) from failure
+                may_repeat = replayable and failure.is_temporary
+                wait_s = patience.after_failure(is_known=self._is_known) if may_repeat else None
+                if wait_s is None:
+                    raise connection_failed(failure, self._registry, where, max(patience.tries, 1)) from failure
+                self.wait(wait_s, failure.message)
             else:
-                if is_last or result.status not in TEMPORARY_STATUSES:
+                if result.status not in TEMPORARY_STATUSES:
                     return result
-                asked_s = retry_after_s(result.headers, self._timing.now())
-                if asked_s is not None and waited_s + asked_s > self._policy.budget_s:
+                if not (replayable or (refusable and result.status == 429)):
                     return result
-            wait_s = self._policy.wait_s(tries, asked_s, self._timing)
-            self._timing.sleep(wait_s)
-            waited_s += wait_s
+                wait_s = patience.after_answer(result.status, self._asked_s(result))
+                if wait_s is None:
+                    return result
+                self.wait(wait_s, f"it answered {result.status}")
 
-    def pause(self, tries: int) -> None:
-        """Wait as after that many fruitless tries (for what resumes on its own)."""
-        self._timing.sleep(self._policy.wait_s(tries, None, self._timing))
+    def patience(self) -> Patience:
+        """The patience for one request or download."""
+        return Patience(self.policy, self.timing)
+
+    def wait(self, wait_s: float, why: str) -> None:
+        """Sleep before the next try; a long wait is announced, once while others wait as well."""
+        ends_s = self.timing.monotonic() + wait_s
+        if self._announce is not None and wait_s > _ANNOUNCED_FROM_S and ends_s > self._announced_s:
+            self._announced_s = ends_s + _ANNOUNCED_FROM_S
+            self._announce(f"waits {wait_s:.0f} s and tries again: {printable(why, 200)}")
+        self.timing.sleep(wait_s)
 
     @property
-    def tries(self) -> int:
-        """How many tries without progress are allowed."""
-        return self._policy.tries
+    def is_known(self) -> bool:
+        """True once the registry has answered anything."""
+        return self._is_known
+
+    def _through_gate(self, request: Request, origin: Origin) -> Response:
+        lane: Lane = "read" if request.method in ("GET", "HEAD") else "write"
+        gate = self.gates.of(origin, lane)
+        turn = gate.enter()
+        status, asked_s = None, None
+        try:
+            response = self._sent(request, origin)
+            status = response.status
+            if status == 429:
+                asked_s = retry_after_s(response.headers, self.timing.now())
+        finally:
+            gate.leave(turn, status, asked_s)
+        return response
+
+    def _sent(self, request: Request, origin: Origin) -> Response:
+        try:
+            response = self._transport.send(request)
+        except TransportFailure as failure:
+            failure.origin = origin
+            raise
+        self._is_known = self._is_known or origin == self._registry
+        return response
+
+    def _asked_s(self, result: _HasStatus) -> float | None:
+        """How long an answer asks to wait: in its header, or in its text as GHCR does."""
+        asked_s = retry_after_s(result.headers, self.timing.now())
+        if asked_s is None and result.status == 429 and isinstance(result, Answer):
+            return announced_wait_s(problem_of(result).message)
+        return asked_s
 
     def _check_redirect(self, request: Request, status: int, url: str) -> None:
         is_reading = request.method in ("GET", "HEAD")
