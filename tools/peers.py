@@ -145,7 +145,7 @@ def cache_root(environ: Mapping[str, str] | None = None) -> Path:
         return Path(chosen).expanduser().absolute()
     caches = environ.get("XDG_CACHE_HOME", "")
     # The base directory specification says that a relative value is to be ignored.
-    base = Path(caches) if os.path.isabs(caches) else Path("~/.cache").expanduser()
+    base = Path(caches) if os.path.isabs(caches) else Path(environ.get("HOME") or Path.home()) / ".cache"
     return base / "provender" / "peers"
 
 

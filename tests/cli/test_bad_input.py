@@ -1,4 +1,4 @@
-"""Bad project files, locks and destinations: each is refused with what, where and how to fix it, and changes nothing."""
+"""Bad project files, locks and destinations: refused with what, where and how to fix it, and nothing changes."""
 
 from __future__ import annotations
 
@@ -74,14 +74,12 @@ MANIFESTS = {
         ("invalid-range", "3:32", [">=1 <<2"]),
     ),
     "destinations overlap": (
-        "version: 1\ndependencies:\n"
-        "  x: {oci: acme/good, tag: a, to: lib}\n  y: {oci: acme/good, tag: a, to: lib/sub}\n",
-        ("overlapping-destinations", "4:35", ["'x'", "'y'", "provender.yaml:3:3"]),
+        "version: 1\ndependencies:\n  x: {oci: a/b, tag: a, to: lib}\n  y: {oci: a/b, tag: a, to: lib/sub}\n",
+        ("overlapping-destinations", "4:29", ["'x'", "'y'", "provender.yaml:3:3"]),
     ),
     "destinations overlap but for case": (
-        "version: 1\ndependencies:\n"
-        "  x: {oci: acme/good, tag: a, to: lib/A}\n  y: {oci: acme/good, tag: a, to: lib/a}\n",
-        ("overlapping-destinations", "4:35", ["overlap"]),
+        "version: 1\ndependencies:\n  x: {oci: a/b, tag: a, to: lib/A}\n  y: {oci: a/b, tag: a, to: lib/a}\n",
+        ("overlapping-destinations", "4:29", ["overlap"]),
     ),
     "destination above the project": (
         "version: 1\ndependencies:\n  x: {oci: acme/good, tag: a, to: ../up}\n",

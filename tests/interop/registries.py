@@ -64,7 +64,8 @@ def _zot(program: Program, directory: Path, port: int, _auth: bool) -> list[str]
             {
                 "distSpecVersion": "1.1.1",
                 "storage": {"rootDirectory": str(directory / "content")},
-                "http": {"address": "127.0.0.1", "port": str(port)},
+                # Without the last key zot refuses Docker's media types, which imgpkg writes.
+                "http": {"address": "127.0.0.1", "port": str(port), "compat": ["docker2s2"]},
                 "log": {"level": "info"},
             }
         )

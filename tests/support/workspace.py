@@ -75,10 +75,9 @@ def everything(root: Path, *, without: tuple[str, ...] = (".provender",)) -> dic
     """Every file, link and directory below `root` with mode and content, but for these names at the top."""
     found: dict[str, tuple[str, int, bytes]] = {}
     for folder, names, files in os.walk(root):
-        if Path(folder) == root:
-            names[:] = [name for name in names if name not in without]
-            files = [name for name in files if name not in without]
-        for name in [*names, *files]:
+        hidden = without if Path(folder) == root else ()
+        names[:] = [name for name in names if name not in hidden]
+        for name in [*names, *(name for name in files if name not in hidden)]:
             path = Path(folder) / name
             status = path.lstat()
             where = str(path.relative_to(root))

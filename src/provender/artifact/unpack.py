@@ -134,7 +134,10 @@ class _Work:
                 self._copy(planned, action.parts, recorder.replay())
 
     def _copy(self, planned: Planned, parts: tuple[str, ...], reader: _Reader) -> None:
-        self._writer.file(parts, reader, executable=False, size=planned.layer.size, origin=planned.origin)
+        layer = planned.layer
+        # The reader verifies the layer's digest, which is the file's: once through the hash is enough.
+        known = layer.digest.encoded if layer.digest.algorithm == "sha256" else ""
+        self._writer.file(parts, reader, executable=False, size=layer.size, sha256=known, origin=planned.origin)
         # The writer stops at the declared size; the verdict of a verifying reader comes with the end.
         while reader.read(CHUNK_BYTES):
             pass

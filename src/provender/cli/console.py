@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["Console", "clean", "counted", "human_bytes"]
 
 _CI_VARIABLES = ("CI", "GITHUB_ACTIONS", "GITLAB_CI", "BUILDKITE", "TF_BUILD")
+_DRIVING = frozenset({"Cc", "Cf", "Cs", "Co"})
 _COLORS = {"red": "31", "green": "32", "yellow": "33", "bold": "1", "dim": "2", "cyan": "36"}
 
 
@@ -31,7 +32,15 @@ def clean(text: str) -> str:
     """`text` without control and bidirectional characters: what came from outside cannot drive the terminal."""
     if text.isascii() and text.isprintable():
         return text
-    return "".join(c if c in "\t\n" or unicodedata.category(c) not in ("Cc", "Cf", "Cs", "Co") else "�" for c in text)
+    return "".join(c if c in "\t\n" or unicodedata.category(c) not in _DRIVING else "�" for c in text)
+
+
+def _as_json(value: object, *, indent: int | None = None) -> str:
+    """`value` as JSON with all its characters, of which those that could drive a terminal are spelled out."""
+    text = json.dumps(value, indent=indent, ensure_ascii=False)
+    if text.isascii():  # control characters of ASCII but DEL are spelled out by any JSON writer
+        return text.replace("\x7f", "\\u007f")
+    return "".join(c if c == "\n" or unicodedata.category(c) not in _DRIVING else json.dumps(c)[1:-1] for c in text)
 
 
 def human_bytes(size: int) -> str:
@@ -65,6 +74,8 @@ class Console:
         self.debug = False
         self.progress_wanted = True
         self.color: Literal["auto", "always", "never"] = "auto"
+        self.subject: str | None = None
+        """What the command is about: the place of an error that knows no better one."""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Console:
@@ -110,7 +121,7 @@ class Console:
 
     def document(self, kind: str, fields: Mapping[str, object]) -> None:
         """The one JSON document of a command in JSON mode, with its `kind` and the version of its shape."""
-        self._out.write(json.dumps({"kind": kind, "version": 1, **fields}, indent=2, ensure_ascii=False) + "\n")
+        self._out.write(_as_json({"kind": kind, "version": 1, **fields}, indent=2) + "\n")
 
     def table(self, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """Left-aligned columns; the header only on a terminal's sight, always printed for steady parsing."""
@@ -161,7 +172,7 @@ class Console:
         if self.is_json:
             fields = {"code": code, "exit": exit_status, "retryable": retryable, "message": clean(message)}
             fields |= {"where": where and clean(where), "hint": hint and clean(hint)}
-            self._say(json.dumps({"error": fields}, ensure_ascii=False))
+            self._say(_as_json({"error": fields}))
             return
         self._say(f"{self.paint('error', 'red', stream=self._err)}: {clean(message)}")
         if where:

@@ -16,7 +16,7 @@ import click
 
 from provender.cli.console import Console
 from provender.cli.group import root
-from provender.errors import ProvenderError
+from provender.errors import IntegrityError, InvalidDocument, InvalidProject, InvalidReference, ProvenderError
 
 __all__ = ["guarded"]
 
@@ -63,12 +63,27 @@ def _report(console: Console, error: BaseException) -> int:
             console.failure(error.format_message(), code="usage", exit_status=error.exit_code)
             return error.exit_code
         case ProvenderError():
+            error.where = error.where or console.subject
+            error.hint = error.hint or _general_hint(error)
             console.error(error)
             return error.exit_status
         case OSError():
             return _system_failure(console, error)
         case _:
             return _bug(console, error)
+
+
+def _general_hint(error: ProvenderError) -> str | None:
+    """What to do about a kind of error, where nothing better is known about this one."""
+    match error:
+        case InvalidDocument() | IntegrityError():
+            return "nothing of it was kept; ask whoever published it, or take another version"
+        case InvalidProject():
+            return "correct it there; nothing was changed"
+        case InvalidReference():
+            return "write host/repository:tag, or alias/repository:tag"
+        case _:
+            return "try again" if error.retryable else None
 
 
 def _usage(console: Console, error: click.UsageError) -> None:

@@ -19,6 +19,9 @@ def console_of(ctx: click.Context) -> Console:
     console = ctx.find_object(Console)
     if console is None:
         raise click.UsageError("the command line was entered without its edge")
+    for name in ("reference", "repository"):
+        if isinstance(named := ctx.params.get(name), str):
+            console.subject = named
     return console
 
 

@@ -10,6 +10,7 @@ import msgspec
 from provender.errors import InvalidProject
 from provender.locations.model import (
     Binding,
+    Connection,
     Fallback,
     Key,
     Mirror,
@@ -22,15 +23,18 @@ from provender.locations.model import (
     parse_target,
 )
 from provender.settings import MAX_SETTINGS_BYTES, Tree, convert, load_tree
+from provender.settings import Path as TreePath
 
 __all__ = ["Registries", "RegistriesFile", "parse_registries", "read_registries"]
 
 
-class MirrorEntry(msgspec.Struct, frozen=True):
+class MirrorEntry(msgspec.Struct, frozen=True, rename="camel"):
     """One mirror as written."""
 
     location: str
     resolve: bool = False
+    plain_http: bool | None = None
+    ca: str | None = None
 
 
 class RegistryEntry(msgspec.Struct, frozen=True, rename="camel"):
@@ -108,28 +112,35 @@ def _binding(tree: Tree, alias: str, entry: RegistryEntry, source: Source, resol
     mirrors = None
     if entry.mirrors is not None:
         mirrors = tuple(
-            Mirror(
-                parse_host_target(mirror.location, tree.place((*base, "mirrors", number, "location"))), mirror.resolve
-            )
-            for number, mirror in enumerate(entry.mirrors)
+            _mirror(tree, (*base, "mirrors", number), mirror, resolve) for number, mirror in enumerate(entry.mirrors)
         )
     location = None
     if entry.location is not None:
         location = parse_target(entry.location, tree.place((*base, "location")), resolve)
-    if entry.ca is not None and (not entry.ca or "\0" in entry.ca):
-        raise tree.error("ca has no path", path=(*base, "ca"), hint="name a file with PEM certificates")
     return Binding(
         location=location,
         mirrors=mirrors,
         fallback=entry.fallback,
         plain_http=entry.plain_http,
-        ca=None if entry.ca is None else resolve(entry.ca),
+        ca=_ca(tree, (*base, "ca"), entry.ca, resolve),
         origins={
             key: Origin(source, tree.place((*base, key), of_key=True))
             for key, value in written.items()
             if value is not None
         },
     )
+
+
+def _mirror(tree: Tree, base: TreePath, entry: MirrorEntry, resolve: PathResolver) -> Mirror:
+    target = parse_host_target(entry.location, tree.place((*base, "location")))
+    ca = _ca(tree, (*base, "ca"), entry.ca, resolve)
+    return Mirror(target, entry.resolve, connection=Connection(plain_http=entry.plain_http, ca=ca))
+
+
+def _ca(tree: Tree, path: TreePath, text: str | None, resolve: PathResolver) -> Path | None:
+    if text is not None and (not text or "\0" in text):
+        raise tree.error("ca has no path", path=path, hint="name a file with PEM certificates")
+    return None if text is None else resolve(text)
 
 
 def _rewrite(tree: Tree, number: int, entry: RewriteEntry, source: Source, resolve: PathResolver) -> Rewrite:

@@ -9,36 +9,30 @@ from typing import Final
 
 import msgspec
 
-from provender.errors import Denied, InvalidProject, InvalidReference
-from provender.locations.model import (
-    KEYS,
-    HostTarget,
-    Key,
-    Location,
-    Origin,
-    PathResolver,
-    Place,
-    Rewrite,
-    Source,
-    Target,
-)
+from provender.errors import InvalidProject
+from provender.locations.hosts_toml import HostsToml
+from provender.locations.model import KEYS, Key, Location, Origin, PathResolver, Place, Rewrite, Route, Source
+from provender.locations.registries_conf import RegistriesConf
+from provender.locations.routes import Router
+from provender.locations.rules import HostRules, RuleReason, Rules
 from provender.locations.sources import EnvironmentLayer, FileLayer, FlagLayer, Layer, ManifestLayer, environment_name
 from provender.oci import Reference
 
 __all__ = ["Explanation", "Locations"]
 
-SYSTEM_FILE: Final = "/etc/provender/registries.yaml"
+SYSTEM_DIR: Final = "/etc"
 _DEFAULTS: Final[dict[Key, str]] = {"mirrors": "none", "fallback": "location", "plainHttp": "only for loopback hosts"}
 _DEFAULT_ORIGIN: Final = Origin("default", "default")
 
 
 class Explanation(msgspec.Struct, frozen=True):
-    """One value of one key of an alias: who set it, and whether it is the one that counts."""
+    """One value of one key of an alias: who set it, whether it is the one that counts, and why."""
 
     origin: Origin
     key: Key
     value: str
     wins: bool
+    reason: str
 
 
 class _Base:
@@ -63,9 +57,10 @@ class _Base:
 class Locations:
     """The sources of locations, the strongest first; each key of an alias comes from the first source that sets it."""
 
-    def __init__(self, layers: Iterable[Layer], *, cwd: Path) -> None:
+    def __init__(self, layers: Iterable[Layer], *, cwd: Path, machine: Sequence[HostRules] = ()) -> None:
         self._layers: Sequence[Layer] = tuple(layers)
-        self._cwd = cwd
+        self._rules = Rules(self._layers, machine)
+        self._router = Router(self._rules, self.find, cwd=cwd)
 
     @classmethod
     def gather(
@@ -77,9 +72,11 @@ class Locations:
         project_dir: Path | None = None,
         manifest: Mapping[str, str | None] | None = None,
         manifest_name: str = "provender.yaml",
-        system_file: Path = Path(SYSTEM_FILE),
+        system_file: Path | None = None,
+        system_dir: Path = Path(SYSTEM_DIR),
     ) -> Locations:
-        """All the sources: flags, variables, the named, the project's, the user's and the system's file, the manifest.
+        """All the sources: flags, variables, the named, the project's, the user's and the system's file, the manifest;
+        for concrete references also the files of containers tools and of containerd.
 
         `flags` are texts `ALIAS=LOCATION`; `manifest` maps an alias to its default location or None. Paths are relative
         to `cwd` in flags and variables, to the file in files, and to `project_dir` in the manifest. Files are read when
@@ -94,10 +91,11 @@ class Locations:
             layers.append(base.file(path, "project-file", shown_as=_shown(path, cwd)))
         if (directory := _user_directory(environ)) is not None:
             layers.append(base.file(directory / "provender" / "registries.yaml", "user-file"))
-        layers.append(base.file(system_file, "system-file"))
+        layers.append(base.file(system_file or system_dir / "provender" / "registries.yaml", "system-file"))
         if manifest is not None:
             layers.append(ManifestLayer(manifest, base.at(cwd / (project_dir or "")), shown_as=manifest_name))
-        return cls(layers, cwd=cwd)
+        machine = (RegistriesConf(environ, system_dir=system_dir, cwd=cwd), HostsToml(environ, system_dir=system_dir))
+        return cls(layers, cwd=cwd, machine=machine)
 
     def aliases(self) -> list[str]:
         """Every alias that some source names, sorted."""
@@ -142,16 +140,18 @@ class Locations:
             return []
         rows: list[Explanation] = []
         for key in KEYS:
-            is_set = False
-            for layer in self._layers:
-                binding = layer.binding(alias)
-                value = binding.said(key) if binding is not None else None
-                if binding is None or value is None:
-                    continue
-                rows.append(Explanation(binding.origins[key], key, value, wins=not is_set))
-                is_set = True
-            if not is_set and key in _DEFAULTS:
-                rows.append(Explanation(_DEFAULT_ORIGIN, key, _DEFAULTS[key], wins=True))
+            said = [
+                (found.origins[key], value)
+                for layer in self._layers
+                if (found := layer.binding(alias)) is not None and (value := found.said(key)) is not None
+            ]
+            for number, (origin, value) in enumerate(said):
+                reason = "nobody else sets it" if len(said) == 1 else "it is the strongest source"
+                if number:
+                    reason = f"{said[0][0]} is stronger"
+                rows.append(Explanation(origin, key, value, wins=not number, reason=reason))
+            if not said and key in _DEFAULTS:
+                rows.append(Explanation(_DEFAULT_ORIGIN, key, _DEFAULTS[key], wins=True, reason="nobody sets it"))
         return rows
 
     def looked(self, alias: str) -> list[str]:
@@ -163,42 +163,26 @@ class Locations:
 
         Raises Denied (`blocked-registry`) if the rule blocks it.
         """
-        best: Rewrite | None = None
-        for layer in self._layers:
-            for rule in layer.rewrites():
-                if rule.rest(reference.registry, reference.repository) is not None and (
-                    best is None or len(str(rule.prefix)) > len(str(best.prefix))
-                ):
-                    best = rule
-        if best is not None and best.is_blocked:
-            raise Denied(
-                f"{best.prefix} is blocked by the configuration",
-                code="blocked-registry",
-                where=str(reference),
-                hint=f"the rule is at {best.origin.where}; use a registry that is allowed, or change the rule",
-            )
-        return best
+        self._rules.refuse_blocked(reference.registry, reference.repository, str(reference))
+        return self._rules.best(reference.registry, reference.repository)
+
+    def explain_rules(self, reference: Reference) -> list[RuleReason]:
+        """Every rule that matches a concrete reference, the one that counts first, with the reason for each."""
+        return self._rules.explain(reference.registry, reference.repository)
 
     def place(self, reference: Reference) -> Place:
-        """Where the bytes of a reference really are: its alias bound, its host rewritten, its path made absolute.
+        """Where a reference really is and is written: its alias bound, its host rewritten, its path made absolute.
 
-        Mirrors are not part of it: they serve digests beside the place, never instead of it.
+        Mirrors are not part of it. Raises Denied for a blocked host, InvalidProject for an alias without location.
         """
-        if reference.kind == "layout":
-            return Place(layout=self._cwd / reference.registry)
-        if reference.kind == "registry":
-            rule = self.rewrite(reference)
-            if rule is None or rule.target is None:
-                return Place(host=reference.registry, repository=reference.repository)
-            rest = rule.rest(reference.registry, reference.repository) or ""
-            return _below(rule.target, rest, reference, Place(origin=rule.origin))
-        try:
-            location = self.find(reference.registry)
-        except InvalidProject as error:
-            error.at(str(reference))
-            raise
-        said = Place(plain_http=location.plain_http, ca=location.ca, origin=location.origins["location"])
-        return _below(location.target, reference.repository, reference, said)
+        return self._router.place(reference)
+
+    def route(self, reference: Reference) -> Route:
+        """Where a reference is read: mirrors in their order, then its place, each with what it may be asked.
+
+        Raises as `place`, and InvalidProject (`no-source`) where no source is left.
+        """
+        return self._router.route(reference)
 
     def _unbound(self, alias: str) -> InvalidProject:
         known = self.aliases()
@@ -215,30 +199,6 @@ class Locations:
         return InvalidProject(
             f"the logical registry {alias!r} is bound to no location", code="unbound-registry", hint="; ".join(parts)
         )
-
-
-def _below(target: Target, repository: str, reference: Reference, said: Place) -> Place:
-    """The place of a repository below a target."""
-    if not isinstance(target, HostTarget):
-        if not repository:
-            raise InvalidProject(
-                f"the rewrite leaves no repository name for {target}",
-                code="invalid-location",
-                where=str(reference),
-                hint="let the rewrite's prefix end before the last component",
-            )
-        return msgspec.structs.replace(said, store=target.path, repository=repository)
-    name = "/".join(part for part in (target.prefix, repository) if part)
-    try:
-        bound = Reference.parse(f"{target.host}/{name}")
-    except InvalidReference as error:
-        raise InvalidProject(
-            f"at {target} this would be {target.host}/{name[:300]}, which is no repository name",
-            code="invalid-location",
-            where=str(reference),
-            hint=error.hint,
-        ) from error
-    return msgspec.structs.replace(said, host=bound.registry, repository=bound.repository)
 
 
 def _user_directory(environ: Mapping[str, str]) -> Path | None:

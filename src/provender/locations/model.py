@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 import msgspec
 
@@ -18,6 +18,7 @@ from provender.oci import Reference
 __all__ = [
     "KEYS",
     "Binding",
+    "Connection",
     "Fallback",
     "HostTarget",
     "Key",
@@ -27,14 +28,29 @@ __all__ = [
     "Origin",
     "Place",
     "Rewrite",
+    "Route",
+    "Site",
     "Source",
     "Target",
     "check_alias",
+    "is_stronger",
     "parse_host_target",
     "parse_target",
 ]
 
-Source = Literal["flag", "environment", "named-file", "project-file", "user-file", "system-file", "manifest", "default"]
+# From high to low.
+Source = Literal[
+    "flag",
+    "environment",
+    "named-file",
+    "project-file",
+    "user-file",
+    "system-file",
+    "manifest",
+    "registries-conf",
+    "hosts-toml",
+    "default",
+]
 Fallback = Literal["location", "none"]
 Key = Literal["location", "mirrors", "fallback", "plainHttp", "ca"]
 KEYS: Final[tuple[Key, ...]] = ("location", "mirrors", "fallback", "plainHttp", "ca")
@@ -67,13 +83,27 @@ class LayoutTarget(msgspec.Struct, frozen=True):
 Target = HostTarget | LayoutTarget
 
 
+class Connection(msgspec.Struct, frozen=True, kw_only=True):
+    """How a host is spoken to: what somebody set, None for the default. A host's own, never that of another."""
+
+    plain_http: bool | None = None
+    ca: Path | None = None
+    client_certificate: Path | None = None
+    client_key: Path | None = None
+
+
 class Mirror(msgspec.Struct, frozen=True):
-    """Another place of the same content. It serves digests; it names what a tag is only with `resolve`."""
+    """Another place of the same content. It serves digests unless told otherwise, and says what a tag is only with
+    `resolve`."""
 
     location: HostTarget
     resolve: bool = False
+    digests: bool = True
+    connection: Connection = Connection()
 
     def __str__(self) -> str:
+        if not self.digests:
+            return f"{self.location} (resolves tags only)"
         return f"{self.location} (resolves tags)" if self.resolve else f"{self.location}"
 
 
@@ -130,15 +160,26 @@ class Location(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Rewrite(msgspec.Struct, frozen=True):
-    """A rule for concrete references below `prefix`: read them from `target`, or refuse them if it is None."""
+    """A rule for concrete references below `prefix`: they are at `target`, or are refused if it is None.
+
+    Files of other tools add mirrors, how the target is spoken to, and what it may be asked besides them.
+    """
 
     prefix: HostTarget
     target: Target | None
     origin: Origin
+    mirrors: tuple[Mirror, ...] = ()
+    connection: Connection = Connection()
+    resolves_tags: bool = True
+    serves_digests: bool = True
 
     @property
     def is_blocked(self) -> bool:
         return self.target is None
+
+    def __str__(self) -> str:
+        mirrors = ", ".join(str(mirror) for mirror in self.mirrors)
+        return ("blocked" if self.target is None else str(self.target)) + (f", mirrors: {mirrors}" if mirrors else "")
 
     def rest(self, host: str, repository: str) -> str | None:
         """What of the repository's name is below the prefix (empty for the prefix itself); None if it is elsewhere.
@@ -159,15 +200,15 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
     """Where one reference's bytes really are.
 
     A registry: `host` and the whole `repository` there. A store: `store` and the `repository` in it. A single layout
-    (a directory or tar): `layout` alone.
+    (a directory or tar): `layout` alone. `namespace` is the host that a mirror stands in for.
     """
 
     host: str | None = None
     store: Path | None = None
     layout: Path | None = None
     repository: str = ""
-    plain_http: bool | None = None
-    ca: Path | None = None
+    namespace: str | None = None
+    connection: Connection = Connection()
     origin: Origin | None = None  # who sent the reference there; None if it says so itself
 
     def __str__(self) -> str:
@@ -176,6 +217,41 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
         if self.store is not None:
             return f"layout:{self.store / self.repository}"
         return f"layout:{self.layout}"
+
+
+class Site(msgspec.Struct, frozen=True, kw_only=True):
+    """One place that reads of a reference go to, and what it is asked there."""
+
+    place: Place
+    resolves_tags: bool = True
+    serves_digests: bool = True
+    is_location: bool = True  # False for a mirror
+
+    @property
+    def role(self) -> str:
+        """What it is asked, for people."""
+        if not self.serves_digests:
+            return "tags"
+        return "tags and digests" if self.resolves_tags else "digests"
+
+
+class Route(msgspec.Struct, frozen=True):
+    """Where one reference is read, in the order of asking, and the one place where it is written."""
+
+    location: Place
+    sites: tuple[Site, ...]
+
+    @property
+    def is_direct(self) -> bool:
+        """True if reads go to the location and nowhere else, for everything."""
+        first = self.sites[0]
+        return len(self.sites) == 1 and first.is_location and first.resolves_tags and first.serves_digests
+
+
+def is_stronger(one: Source, other: Source) -> bool:
+    """True if what `one` says counts before what `other` says."""
+    order: tuple[str, ...] = get_args(Source)
+    return order.index(one) < order.index(other)
 
 
 def check_alias(text: str, where: str) -> str:

@@ -12,13 +12,14 @@ from pathlib import Path
 from provender.artifact.tree import Entry, tree_digest
 from provender.errors import InvalidProject, ProvenderError
 from provender.project.dependency import Dependency
-from provender.project.drift import compare_with_entries, compare_with_state, kept_by, read_entries
+from provender.project.drift import compare_with_entries, compare_with_state, is_foreign, kept_by, read_entries
+from provender.project.links import link_above
 from provender.project.lock import LOCK_NAME, Lock, LockedDependency, stale
 from provender.project.manifest import MANIFEST_NAME, Manifest
 from provender.project.report import CheckReport, Finding
 from provender.project.sources import Source
-from provender.project.state import State
-from provender.project.swap import link_above
+from provender.project.standing import surviving_destinations
+from provender.project.state import DestinationState
 from provender.transfer.pool import Cancellation
 from provender.transfer.progress import NO_PROGRESS, Progress
 
@@ -45,8 +46,8 @@ def check(
             where=str(directory / LOCK_NAME),
             hint="run 'provender sync' or 'provender lock'",
         )
-    state = State.load(directory)
-    examiner = _Examiner(os.path.abspath(directory), sources, state, is_deep=is_deep, progress=progress)
+    known = surviving_destinations(directory)
+    examiner = _Examiner(os.path.abspath(directory), sources, known, is_deep=is_deep, progress=progress)
     findings = [examiner.examine(each, lock.dependencies.get(each.name)) for each in manifest.dependencies]
     names = {each.name for each in manifest.dependencies}
     findings += [
@@ -61,11 +62,17 @@ class _Examiner:
     """Looks at one destination after the other."""
 
     def __init__(
-        self, root: str, sources: Mapping[str, Source], state: State, *, is_deep: bool, progress: Progress
+        self,
+        root: str,
+        sources: Mapping[str, Source],
+        destinations: Mapping[str, DestinationState],
+        *,
+        is_deep: bool,
+        progress: Progress,
     ) -> None:
         self._root = root
         self._sources = sources
-        self._state = state
+        self._destinations = destinations
         self._is_deep = is_deep
         self._progress = progress
 
@@ -81,9 +88,12 @@ class _Examiner:
         if not os.path.isdir(path) or os.path.islink(path):
             return Finding(name=name, to=to, problem="it is not there")
         kept = kept_by(dependency.keep)
-        laid = self._state.destinations.get(to)
-        if laid is not None and laid.identity == entry.identity and laid.contents:
-            return Finding(name=name, to=to, drift=compare_with_state(path, laid, kept=kept, deep=self._is_deep))
+        laid = self._destinations.get(to)
+        if laid is not None and (laid.identity, laid.keep) == (entry.identity, dependency.keep):
+            comparison = laid.compare(path, kept=kept)
+            if not is_foreign(laid, comparison, kept=kept):
+                drift = compare_with_state(path, laid, kept=kept, deep=self._is_deep, comparison=comparison)
+                return Finding(name=name, to=to, drift=drift)
         found = tuple(read_entries(path, kept=kept).values())
         whole = tuple(each for each in found if each is not None)
         if len(whole) == len(found) and tree_digest(whole) == entry.tree:
@@ -92,6 +102,8 @@ class _Examiner:
             expected = self._expected(dependency, entry)
         except (ProvenderError, OSError) as error:
             return Finding(name=name, to=to, problem=f"its files differ; which ones cannot be told here ({error})")
+        if tree_digest(expected) != entry.tree:
+            return Finding(name=name, to=to, problem="the lock has another tree for it than its content makes")
         return Finding(name=name, to=to, drift=compare_with_entries(path, expected, kept=kept))
 
     def _expected(self, dependency: Dependency, entry: LockedDependency) -> tuple[Entry, ...]:

@@ -15,9 +15,18 @@ import msgspec
 
 from provender.artifact.selection import matches
 from provender.artifact.tree import Entry
-from provender.project.state import DestinationState, StatEntry, scan
+from provender.project.state import Comparison, DestinationState, StatEntry, scan
 
-__all__ = ["Drift", "compare_with_entries", "compare_with_state", "kept_by", "read_entries"]
+__all__ = [
+    "Drift",
+    "compare_with_entries",
+    "compare_with_state",
+    "is_foreign",
+    "kept_by",
+    "read_entries",
+    "read_entry",
+    "recorded_entries",
+]
 
 _CHUNK_BYTES: Final = 1 << 20
 _SPECIAL: Final = "?"
@@ -49,9 +58,38 @@ def kept_by(patterns: Sequence[str]) -> Kept | None:
     return lambda path: matches(path, patterns)
 
 
-def compare_with_state(directory: str, state: DestinationState, *, kept: Kept | None, deep: bool = False) -> Drift:
-    """How `directory` differs from its state. Hashes what looks different, or with `deep` everything."""
-    comparison = state.compare(directory, kept=kept)
+def is_foreign(state: DestinationState, comparison: Comparison, *, kept: Kept | None) -> bool:
+    """True if no file is as the state says, so that it tells of another machine's files, or was made up.
+
+    A state that came with a checkout could otherwise vouch for files that came along: what hashes it holds are only
+    worth something where inodes and times, which no checkout can bring, show that it was written here.
+    """
+    files = len(state.files) if kept is None else sum(not kept(entry.path) for entry in state.files)
+    present = files - len(comparison.removed)
+    return present > 0 and len(comparison.modified) == present
+
+
+def recorded_entries(state: DestinationState) -> tuple[Entry, ...]:
+    """The tree that a state tells of, without what was kept."""
+    found: list[Entry] = []
+    for entry, content in zip(state.files, state.contents, strict=True):
+        found.append(_as_entry(entry, content))
+    return tuple(found)
+
+
+def compare_with_state(
+    directory: str,
+    state: DestinationState,
+    *,
+    kept: Kept | None,
+    deep: bool = False,
+    comparison: Comparison | None = None,
+) -> Drift:
+    """How `directory` differs from its state. Hashes what looks different, or with `deep` everything.
+
+    `comparison` is that of the directory with this state, if the caller has made it.
+    """
+    comparison = comparison or state.compare(directory, kept=kept)
     if comparison.is_unchanged and not deep:
         return Drift()
     was = {entry.path: content for entry, content in zip(state.files, state.contents, strict=True)}
@@ -78,18 +116,27 @@ def compare_with_entries(directory: str, entries: Iterable[Entry], *, kept: Kept
 
 
 def read_entries(directory: str, *, kept: Kept | None) -> Mapping[str, Entry | None]:
-    """What lies in `directory` now, every file hashed, by path; None for what is neither file nor link."""
+    """What lies in `directory` now, every file hashed, by path; None for what no artifact can have laid.
+
+    That is special files, names that are no UTF-8, and what vanished while it was looked at.
+    """
     try:
         seen = scan(directory, kept=kept)
     except (FileNotFoundError, NotADirectoryError):
         return {}
-    return {entry.path: _entry(directory, entry) for entry in seen}
+    return {entry.path: read_entry(directory, entry) for entry in seen}
 
 
-def _entry(directory: str, seen: StatEntry) -> Entry | None:
-    content = _content(os.path.join(directory, seen.path), seen.mode)
-    if content == _SPECIAL:
+def read_entry(directory: str, seen: StatEntry) -> Entry | None:
+    """One entry of `read_entries`."""
+    try:
+        content = _content(os.path.join(directory, seen.path), seen.mode)
+    except FileNotFoundError:
         return None
+    return None if content == _SPECIAL else _as_entry(seen, content)
+
+
+def _as_entry(seen: StatEntry, content: str) -> Entry:
     if stat.S_ISLNK(seen.mode):
         return Entry(seen.path, "l", "-", content, 0)
     return Entry(seen.path, "f", "755" if seen.mode & stat.S_IXUSR else "644", content, seen.size)

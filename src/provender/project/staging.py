@@ -1,25 +1,33 @@
-"""Staging: a directory that is being made ready beside its destination, and the files that move over from the old one.
+"""Staging: directories that are being made ready beside their destinations, and the files that move over from old ones.
 
-Project layer, between the sources, which fill it, and `swap`, which puts it in place.
+Project layer, between the sources, which fill them, and `swap`, which puts them in place.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
+import stat
 import time
-from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
 
 import msgspec
 
-from provender.artifact.tree import Entry, tree_digest
-from provender.errors import Conflict, IntegrityError, InvalidProject
+from provender.artifact.tree import Entry
+from provender.errors import Conflict, InvalidProject, ProvenderError
+from provender.project.dependency import check_destination
 from provender.project.drift import Kept, kept_by
 from provender.project.lock import LockedDependency
-from provender.project.state import TICK_NS, DestinationState, scan
-from provender.project.swap import link_above
+from provender.project.state import STATE_DIRECTORY, TICK_NS, DestinationState
+from provender.project.swap import discard, staging_name
 
-__all__ = ["Staged", "carry_over", "refuse_links", "settle"]
+__all__ = ["Staged", "Staging", "carry_over", "settle"]
+
+_JOURNAL: Final = "staging"
+_MAX_JOURNAL_BYTES: Final = 64 << 20
 
 
 class Staged(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,30 +50,80 @@ class Staged(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-    def pin(self, name: str, locked: LockedDependency, *, lock: str) -> LockedDependency:
-        """`locked` with the digest of this tree; IntegrityError if the lock, a file at `lock`, says another."""
-        tree = tree_digest(self.entries)
-        if locked.tree is not None and locked.tree != tree:
-            raise IntegrityError(
-                f"{name} unpacks to the tree {tree}, but the lock says {locked.tree}",
-                code="tree-mismatch",
-                where=lock,
-                hint="restore the lock from version control; or take this dependency out of it, to have it locked anew",
-            )
-        return msgspec.structs.replace(locked, tree=tree)
+class Staging:
+    """The staging directories of one run, all gone when its `with` block is left, like the directories above them.
 
+    The destinations are noted in `.provender` first, so that after a kill the next run finds what lies beside them,
+    even if the manifest has another mind by then. The caller holds the project's lock.
+    """
 
-def refuse_links(root: str, destinations: Iterable[str]) -> None:
-    """Nothing, or Conflict: a link among the directories above a destination may lead anywhere."""
-    for to in destinations:
-        link = link_above(root, to)
-        if link is not None:
-            raise Conflict(
-                f"the destination {to} lies behind the symbolic link {link}",
-                code="destination-behind-a-link",
-                where=os.path.join(root, link),
-                hint="put a directory in the link's place, or choose another destination with 'to'",
-            )
+    def __init__(self, root: str) -> None:
+        self._root = root
+        self._journal = _journal(root)
+        self._made: list[str] = []
+        self._parents: list[str] = []
+
+    def announce(self, destinations: list[str]) -> None:
+        """Note the destinations (relative, with `/`) beside which directories are going to be made."""
+        if destinations:
+            self._journal.write_text("\n".join(destinations), encoding="utf-8")
+
+    def make(self, destination: str) -> str:
+        """A new empty directory beside the absolute path `destination`."""
+        path = staging_name(destination)
+        missing: list[str] = []
+        parent = os.path.dirname(path)
+        while not os.path.lexists(parent):
+            missing.append(parent)
+            parent = os.path.dirname(parent)
+        for each in reversed(missing):
+            self._parents.append(each)
+            os.mkdir(each)
+        self._made.append(path)
+        os.mkdir(path)
+        return path
+
+    def frame(self, destination: str, inside: dict[str, str]) -> str:
+        """A new directory beside `destination` that has the staged directories `inside` at these relative paths."""
+        path = self.make(destination)
+        for relative, staged in inside.items():
+            target = os.path.join(path, *relative.split("/"))
+            os.makedirs(os.path.dirname(target), exist_ok=True)
+            os.rename(staged, target)
+        return path
+
+    def close(self) -> None:
+        """Delete what has not been swapped in."""
+        for path in self._made:
+            if os.path.lexists(path):
+                discard(path)
+        for parent in reversed(self._parents):
+            with suppress(OSError):  # there is something in it
+                os.rmdir(parent)
+        with suppress(OSError):
+            self._journal.unlink()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None:
+        try:
+            self.close()
+        except KeyboardInterrupt:
+            self.close()
+            raise
+
+    @staticmethod
+    def announced(root: str) -> tuple[str, ...]:
+        """The destinations that a killed run had noted."""
+        try:
+            with open(_journal(root), "rb") as file:
+                text = file.read(_MAX_JOURNAL_BYTES).decode("utf-8", "replace")
+        except OSError:
+            return ()
+        return tuple(line for line in text.splitlines() if _is_destination(line))
 
 
 def settle() -> None:
@@ -76,18 +134,53 @@ def settle() -> None:
 def carry_over(destination: str, staged: str, *, kept: Kept | None) -> None:
     """Bring the files of `destination` that the project keeps into `staged`; they win over laid ones of the same name.
 
-    The old directory keeps them too, so that nothing is lost if the swap is taken back.
+    The old directory keeps them too, so that nothing is lost if the swap is taken back. Raises Conflict (`kept-clash`)
+    where the artifact has a file in the place of a kept file's directory, or the other way round.
     """
     if kept is None:
         return
-    for entry in scan(destination):
-        if not kept(entry.path):
-            continue
-        source, target = os.path.join(destination, entry.path), os.path.join(staged, entry.path)
-        os.makedirs(os.path.dirname(target), exist_ok=True)
-        if os.path.lexists(target):
-            os.unlink(target)
+    for directory, _, names in os.walk(destination):
+        links = [name for name in os.listdir(directory) if os.path.islink(os.path.join(directory, name))]
+        for name in {*names, *links}:
+            source = os.path.join(directory, name)
+            path = os.path.relpath(source, destination)
+            # As the state spells it: bytes that are no UTF-8 have no other form there.
+            if kept(path.encode("utf-8", "backslashreplace").decode()):
+                _carry(source, path.split(os.sep), staged)
+
+
+def _carry(source: str, parts: list[str], staged: str) -> None:
+    target = staged
+    for number, part in enumerate(parts, start=1):
+        target = os.path.join(target, part)
+        is_last = number == len(parts)
         try:
-            os.link(source, target, follow_symlinks=False)
-        except (OSError, NotImplementedError):
-            shutil.copy2(source, target, follow_symlinks=False)
+            is_directory = stat.S_ISDIR(os.lstat(target).st_mode)
+        except FileNotFoundError:
+            if not is_last:
+                os.mkdir(target)
+            continue
+        if is_directory == is_last:
+            raise Conflict(
+                f"{'/'.join(parts)} is to be kept, but {'/'.join(parts[:number])} is "
+                f"{'a directory' if is_directory else 'no directory'} in the artifact",
+                code="kept-clash",
+                hint="move the file away, or leave the artifact's out with 'exclude'",
+            )
+        if is_last:
+            os.unlink(target)
+    try:
+        os.link(source, target, follow_symlinks=False)
+    except (OSError, NotImplementedError):
+        shutil.copy2(source, target, follow_symlinks=False)
+
+
+def _journal(root: str) -> Path:
+    return Path(root, STATE_DIRECTORY, _JOURNAL)
+
+
+def _is_destination(text: str) -> bool:
+    try:
+        return check_destination(text) == text
+    except ProvenderError:
+        return False

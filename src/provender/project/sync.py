@@ -1,38 +1,42 @@
 """Sync: makes a project's destinations equal to its lock, and the lock equal to its manifest. All or nothing.
 
-Project layer. In order: read and decide; resolve what is not locked; lay everything into staging directories beside the
-destinations; compare; swap by rename; write the lock last. A failure at any point before the end takes everything back.
+Project layer. In order: resolve what is not locked (`resolution`); look what is there (`standing`); lay the rest into
+directories beside the destinations (`staging`); compare once more; put in place, the lock last (`changeover`). A
+failure at any point before the end takes everything back.
 """
 
 from __future__ import annotations
 
 import os
-import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, Literal
 
 import msgspec
 
 from provender.artifact.tree import Entry, tree_digest
-from provender.errors import Conflict, InvalidProject, ProvenderError
+from provender.errors import Conflict, IntegrityError, ProvenderError
+from provender.project.changeover import INPUTS, Changeover, Piece, clean_up_after_kill, look_at_inputs
 from provender.project.dependency import Dependency
-from provender.project.drift import Drift, compare_with_entries, compare_with_state, kept_by, read_entries
-from provender.project.lock import LOCK_NAME, Lock, LockedDependency, stale
+from provender.project.drift import kept_by
+from provender.project.lock import LOCK_NAME, Lock, LockedDependency
 from provender.project.manifest import MANIFEST_NAME, Manifest
 from provender.project.report import Change, SyncReport
+from provender.project.resolution import note_place, refuse_stale, resolve
 from provender.project.sources import Source
-from provender.project.staging import Staged, carry_over, refuse_links, settle
-from provender.project.state import STATE_DIRECTORY, DestinationState, Inputs, State
-from provender.project.swap import Swap, link_above, prune, recover, staging_name
+from provender.project.staging import Staged, Staging
+from provender.project.standing import Ground, Left, Standing, surviving_destinations
+from provender.project.state import STATE_DIRECTORY, State
 from provender.storage.files import FileLock
 from provender.transfer.pool import Cancellation, run_all
 from provender.transfer.progress import NO_PROGRESS, Progress
 
 __all__ = ["SyncOptions", "Synchroniser"]
 
-_INPUTS: Final = (MANIFEST_NAME, LOCK_NAME)
-_MAX_LISTED: Final = 20
+_LOCKING: Final = f"{STATE_DIRECTORY}/locking"
+_MAX_LISTED: Final = 100
+
+_Action = Literal["unchanged", "installed", "updated", "repaired", "adopted", "locked", "removed", "released"]
 
 
 class SyncOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,18 +76,26 @@ class Synchroniser:
     def is_up_to_date(self) -> bool:
         """True if nothing changed since the last sync: two files and the stat index are looked at, nothing is read."""
         state = State.load(self._directory)
-        if state.inputs is None or not state.inputs.are_unchanged(self._directory, _INPUTS):
+        if state.inputs is None or not state.inputs.are_unchanged(self._directory, INPUTS):
             return False
+        if State.load_next(self._directory).destinations:
+            return False  # a run was killed, and left something to put right
         root = str(self._directory)
+        places = {os.path.join(root, *to.split("/")): laid for to, laid in state.destinations.items()}
         return all(
-            laid.compare(os.path.join(root, to), kept=kept_by(laid.keep)).is_unchanged
-            for to, laid in state.destinations.items()
+            os.path.isdir(path) and laid.compare(path, kept=kept_by(laid.keep)).is_unchanged
+            for path, laid in places.items()
         )
 
     def unchanged(self) -> SyncReport:
         """The report of a project that is up to date."""
         lock = Lock.load(self._directory / LOCK_NAME) or Lock()
-        return SyncReport(changes=tuple(_unchanged(name, entry) for name, entry in lock.dependencies.items()))
+        return SyncReport(
+            changes=tuple(
+                Change(name=name, action="unchanged", to=entry.to, tag=entry.tag, digest=entry.digest)
+                for name, entry in lock.dependencies.items()
+            )
+        )
 
     def run(self, options: SyncOptions) -> SyncReport:
         """What was done.
@@ -92,12 +104,14 @@ class Synchroniser:
         (content is not what the lock says), Unavailable (code `locked`), and what sources raise. After any error
         destinations and lock are as they were.
         """
-        lock_path = self._directory / STATE_DIRECTORY / "lock"
-        if options.is_dry_run and not lock_path.parent.is_dir():
-            return _Run(self._directory, self._sources, self._progress, options).carry_out()
-        State.prepare(self._directory)
+        if options.is_dry_run:
+            # Without the project's lock, which is a file: a dry run writes nothing at all.
+            return _Run(self._directory, self._sources, self._progress, options).preview()
+        lock_path = State.prepare(self._directory) / "lock"
         with FileLock(lock_path, timeout_s=options.wait_s, what="this project", on_wait=self._on_wait):
-            return _Run(self._directory, self._sources, self._progress, options).carry_out()
+            run = _Run(self._directory, self._sources, self._progress, options)
+            run.clean_up()
+            return run.lock() if options.is_lock_only else run.sync()
 
 
 class _Run:
@@ -111,368 +125,216 @@ class _Run:
         self._sources = sources
         self._progress = progress
         self._options = options
-        self._inputs = Inputs.record(directory, _INPUTS)
+        self._inputs = look_at_inputs(directory)
         self._manifest = Manifest.load(directory / MANIFEST_NAME)
-        self._lock = Lock.load(directory / LOCK_NAME) or Lock()
-        self._state = self._surviving_state()
-        self._adopted: dict[str, Staged] = {}
+        self._before = Lock.load(directory / LOCK_NAME)
+        self._old = self._before or Lock()
         self._cancellation = Cancellation()
         self._notes: list[str] = []
 
-    def carry_out(self) -> SyncReport:
-        if not self._options.is_lock_only:
-            refuse_links(self._root, (each.to for each in self._manifest.dependencies))
-        if not self._options.is_dry_run:
-            self._recover()
-        entries = self._resolve()
-        if self._options.is_dry_run:
-            return self._preview(entries)
-        staged: dict[str, Staged] = {}
-        try:
-            return self._commit(entries, staged)
-        finally:
-            for stage in staged.values():
-                shutil.rmtree(stage.path, ignore_errors=True)
-                prune(os.path.dirname(stage.path), self._root)
-
-    def _recover(self) -> None:
-        for to in {*self._state.destinations, *(each.to for each in self._manifest.dependencies)}:
-            if link_above(self._root, to) is None:
-                recover(self._path(to))
-
-    def _surviving_state(self) -> State:
-        """The state, with what a killed run had put in place already."""
-        state, later = State.load(self._directory), State.load_next(self._directory)
-        found = {
-            to: laid
-            for to, laid in later.destinations.items()
-            if compare_with_state(self._path(to), laid, kept=kept_by(laid.keep)).is_none
-        }
-        return State(destinations={**state.destinations, **found})
-
-    # --- read and decide
-
-    def _resolve(self) -> dict[str, LockedDependency]:
-        """An entry for every dependency: the locked one where it still answers, else a new one."""
-        wishes = self._manifest.dependencies
-        reasons = {each.name: stale(each, self._lock.dependencies.get(each.name)) for each in wishes}
-        if self._options.is_locked:
-            self._refuse_stale(reasons)
-        asked = [each for each in wishes if reasons[each.name] is not None]
-        found = run_all(
-            [self._resolution(each) for each in asked], jobs=self._options.jobs, cancellation=self._cancellation
+    def clean_up(self) -> None:
+        """Put right what a killed run left, and remember what it had put in place."""
+        known = surviving_destinations(self._directory)
+        wishes, locked = self._manifest.dependencies, self._old.dependencies.values()
+        clean_up_after_kill(
+            self._directory, {*known, _LOCKING, *(each.to for each in wishes), *(each.to for each in locked)}
         )
-        fresh = dict(zip((each.name for each in asked), found, strict=True))
-        for each in asked:
-            if each.is_tag_implied:
-                self._notes.append(f"{each.name}: no version is asked for, so the tag latest was taken")
-        return {each.name: self._known(each.name, fresh) for each in wishes}
+        if State.load_next(self._directory).destinations:
+            State(destinations=known).write(self._directory)
 
-    def _known(self, name: str, fresh: Mapping[str, LockedDependency]) -> LockedDependency:
-        """The entry of `name`, with the digest of its tree where the lock has the same content already."""
-        old = self._lock.dependencies.get(name)
-        new = fresh.get(name)
-        if new is None and old is not None:
-            return old
-        if new is None:
-            raise InvalidProject(f"{name} was not resolved", code="unresolved")
-        if old is not None and msgspec.structs.replace(new, tree=old.tree).identity == old.identity:
-            return msgspec.structs.replace(new, tree=old.tree)
-        return new
-
-    def _resolution(self, dependency: Dependency) -> Callable[[], LockedDependency]:
-        def resolve() -> LockedDependency:
-            self._cancellation.check()
-            try:
-                return self._sources[dependency.source].resolve(dependency)
-            except ProvenderError as error:
-                raise self._placed(error, dependency.name) from error.__cause__
-
-        return resolve
-
-    def _placed(self, error: ProvenderError, name: str) -> ProvenderError:
-        """`error` with the line of the manifest that asks for what failed: of many dependencies, this one."""
-        place = self._manifest.places.get(name, name)
-        is_ours = error.where is None or isinstance(error, InvalidProject)
-        error.where = place if is_ours else f"{error.where}, asked for at {place}"
-        return error
-
-    def _refuse_stale(self, reasons: Mapping[str, str | None]) -> None:
-        left = sorted(self._lock.dependencies.keys() - reasons.keys())
-        lines = [f"{name}: {reason}" for name, reason in reasons.items() if reason is not None]
-        lines += [f"{name}: it left the manifest" for name in left]
-        if lines:
-            raise InvalidProject(
-                f"the lock does not answer the manifest: {'; '.join(lines[:_MAX_LISTED])}",
-                code="lock-stale",
-                where=str(self._directory / LOCK_NAME),
-                hint="run 'provender lock' and commit the result",
-            )
-
-    def _preview(self, entries: Mapping[str, LockedDependency]) -> SyncReport:
-        changes = [
-            self._change(each, entries[each.name], self._standing(each, entries[each.name]))
-            for each in self._manifest.dependencies
-        ]
-        changes += [_gone(name, to, entry, "removed") for to, (name, entry) in self._left().items()]
-        lock = Lock(dependencies=dict(entries))
-        return SyncReport(
-            changes=tuple(changes),
-            is_lock_changed=lock.dump() != self._lock.dump(),
-            is_dry_run=True,
-            notes=tuple(self._notes),
-        )
-
-    # --- standing of a destination
-
-    def _standing(self, dependency: Dependency, entry: LockedDependency) -> str:
-        """How the destination compares with `entry`.
-
-        `right`, `adopted` (right, but not known yet), `absent`, `damaged` (files are missing), `old` (clean, of other
-        content) or `unknown` (somebody changed it, or it is not ours).
-        """
-        path = self._path(dependency.to)
-        if os.path.islink(path) or (os.path.lexists(path) and not os.path.isdir(path)):
-            raise Conflict(
-                "something that is no directory stands at the destination",
-                code="destination-occupied",
-                where=dependency.to,
-                hint="move it away, or choose another destination",
-            )
-        if not os.path.isdir(path) or not os.listdir(path):
-            return "absent"
-        laid = self._state.destinations.get(dependency.to)
-        if laid is None:
-            return "adopted" if self._adopt(dependency, entry) else "unknown"
-        drift = compare_with_state(path, laid, kept=kept_by(dependency.keep))
-        if drift.local:
-            return "unknown"
-        if laid.identity != entry.identity or entry.tree is None:
-            return "old"
-        return "damaged" if drift.missing else "right"
-
-    def _adopt(self, dependency: Dependency, entry: LockedDependency) -> bool:
-        """True if the files without state, in a checkout perhaps, are exactly those of `entry`."""
-        path = self._path(dependency.to)
-        found = tuple(read_entries(path, kept=kept_by(dependency.keep)).values())
-        whole = tuple(each for each in found if each is not None)
-        if len(whole) < len(found) or tree_digest(whole) != entry.tree:
-            return False
-        self._adopted[dependency.name] = Staged(path=path, entries=whole)
-        return True
-
-    def _left(self) -> dict[str, tuple[str, LockedDependency | None]]:
-        """What the manifest has no more, by destination: the name and the entry of the lock."""
-        wishes = self._manifest.dependencies
-        names, places = {each.name for each in wishes}, {each.to for each in wishes}
-        left: dict[str, tuple[str, LockedDependency | None]] = {
-            to: (to, None) for to in self._state.destinations if to not in places
-        }
-        for name, entry in self._lock.dependencies.items():
-            if entry.to not in places:
-                left[entry.to] = (name, entry)
-            elif name not in names:
-                left.setdefault(entry.to, (name, entry))
-        return dict(sorted(left.items()))
-
-    # --- act
-
-    def _commit(self, entries: dict[str, LockedDependency], staged: dict[str, Staged]) -> SyncReport:
-        wishes = self._manifest.dependencies
+    def preview(self) -> SyncReport:
+        """What a run would do, as far as that can be told without fetching content."""
+        ground = self._ground()
+        entries = self._resolve(ground)
         if self._options.is_lock_only:
-            needed = [each for each in wishes if entries[each.name].tree is None]
-            standing = {each.name: "locked" if each in needed else "right" for each in wishes}
+            changes = [self._locked(each, entries[each.name]) for each in self._manifest.dependencies]
         else:
-            standing = {each.name: self._standing(each, entries[each.name]) for each in wishes}
-            needed = [each for each in wishes if standing[each.name] not in ("right", "adopted")]
-        self._stage(needed, entries, staged)
-        for each in needed:
-            entries[each.name] = staged[each.name].pin(each.name, entries[each.name], lock=str(self._directory / LOCK_NAME))
-        changes = [self._change(each, entries[each.name], standing[each.name], staged) for each in wishes]
+            changes = []
+            for each in self._manifest.dependencies:
+                standing = ground.standing(each, entries[each.name])
+                changes.append(self._change(each, entries[each.name], standing, None))
+                made = ground.changed_files(each) if standing.kind == "unknown" and not self._options.is_forced else []
+                if made:
+                    self._notes.append(f"a sync may refuse, for these are not as they were laid: {_listed(made)}")
+            changes += [_gone(left, "removed") for left in ground.left]
         lock = Lock(dependencies=entries)
-        if self._options.is_lock_only:
-            return self._finish(lock, changes)
-        self._refuse_local_changes(needed, standing, staged)
-        return self._swap(lock, changes, needed, staged)
+        return self._report(changes, is_lock_changed=self._before is None or lock.dump() != self._before.dump())
+
+    def lock(self) -> SyncReport:
+        """Write the lock and leave the destinations alone; what has no tree yet is unpacked in `.provender`."""
+        ground = self._ground()
+        entries = self._resolve(ground)
+        wishes = self._manifest.dependencies
+        changes = [self._locked(each, entries[each.name]) for each in wishes]
+        needed = [each for each in wishes if entries[each.name].tree is None]
+        with Staging(self._root) as staging:
+            staged = self._stage(needed, entries, staging, lambda _: _LOCKING)
+            self._complete(entries, needed, staged)
+            lock = Lock(dependencies=entries)
+            is_changed = self._before is None or lock.dump() != self._before.dump()
+            if is_changed:
+                lock.write(self._directory / LOCK_NAME)
+        return self._report(changes, is_lock_changed=is_changed)
+
+    def sync(self) -> SyncReport:
+        """Write the lock and make the destinations equal to it."""
+        ground = self._ground()
+        entries = self._resolve(ground)
+        wishes = self._manifest.dependencies
+        standings = {each.name: ground.standing(each, entries[each.name]) for each in wishes}
+        states = {each.to: state for each in wishes if (state := standings[each.name].state) is not None}
+        needed = [each for each in wishes if standings[each.name].state is None]
+        with Staging(self._root) as staging:
+            staged = self._stage(needed, entries, staging, lambda each: ground.base(each.to))
+            self._complete(entries, needed, staged)
+            if not self._options.is_forced:
+                _refuse_losses(ground, [Piece(each, staged[each.name]) for each in needed], self._directory)
+            change = Changeover(self._directory, ground, staging, before=self._before, inputs=self._inputs)
+            pieces = [Piece(each, staged[each.name]) for each in needed]
+            change.carry_out(Lock(dependencies=entries), pieces, states, wishes)
+        changes = [
+            self._change(each, entries[each.name], standings[each.name], staged.get(each.name)) for each in wishes
+        ]
+        changes += [_gone(left, "released" if left.to in change.released else "removed") for left in ground.left]
+        self._notes += [f"{to} was left as it is and is yours now: {why}" for to, why in change.released.items()]
+        self._notes += change.notes
+        return self._report(changes, is_lock_changed=change.is_lock_changed)
+
+    # --- steps
+
+    def _ground(self) -> Ground:
+        return Ground(
+            self._root,
+            self._manifest.dependencies,
+            lock=self._old,
+            destinations=surviving_destinations(self._directory),
+            is_forced=self._options.is_forced,
+        )
+
+    def _resolve(self, ground: Ground) -> dict[str, LockedDependency]:
+        if self._options.is_locked:
+            refuse_stale(self._manifest, self._old, self._directory)
+        entries, notes = resolve(
+            self._manifest,
+            self._old,
+            self._sources,
+            ground,
+            jobs=self._options.jobs,
+            cancellation=self._cancellation,
+        )
+        self._notes += notes
+        return entries
 
     def _stage(
-        self, needed: list[Dependency], entries: Mapping[str, LockedDependency], staged: dict[str, Staged]
-    ) -> None:
-        """Lay every needed dependency into a staging directory, side by side."""
+        self,
+        needed: Sequence[Dependency],
+        entries: Mapping[str, LockedDependency],
+        staging: Staging,
+        base: Callable[[Dependency], str],
+    ) -> dict[str, Staged]:
+        """Lay every needed dependency into a staging directory, side by side, with one bound for all threads."""
         jobs = max(1, self._options.jobs // max(1, min(len(needed), self._options.jobs)))
+        staging.announce(sorted({base(each) for each in needed}))
+        paths = {each.name: staging.make(os.path.join(self._root, *base(each).split("/"))) for each in needed}
 
         def laying(dependency: Dependency) -> Callable[[], tuple[Entry, ...]]:
-            stage = staged[dependency.name]
-
             def lay() -> tuple[Entry, ...]:
                 self._cancellation.check()
-                os.makedirs(stage.path)
                 try:
                     return self._sources[dependency.source].lay(
                         dependency,
                         entries[dependency.name],
-                        stage.path,
+                        paths[dependency.name],
                         jobs=jobs,
                         progress=self._progress,
                         cancellation=self._cancellation,
                     )
                 except ProvenderError as error:
-                    raise self._placed(error, dependency.name) from error.__cause__
+                    note_place(error, self._manifest, dependency.name)
+                    raise
 
             return lay
 
-        for each in needed:
-            destination = self._path(each.to)
-            if self._options.is_lock_only:
-                destination = self._path(f"{STATE_DIRECTORY}/{each.name}")
-            staged[each.name] = Staged(path=staging_name(destination))
         results = run_all([laying(each) for each in needed], jobs=self._options.jobs, cancellation=self._cancellation)
-        for each, laid in zip(needed, results, strict=True):
-            staged[each.name] = Staged(path=staged[each.name].path, entries=laid)
+        return {
+            each.name: Staged(path=paths[each.name], entries=laid) for each, laid in zip(needed, results, strict=True)
+        }
 
-    def _refuse_local_changes(
-        self,
-        needed: list[Dependency],
-        standing: Mapping[str, str],
-        staged: Mapping[str, Staged],
+    def _complete(
+        self, entries: dict[str, LockedDependency], needed: Sequence[Dependency], staged: Mapping[str, Staged]
     ) -> None:
-        if self._options.is_forced:
-            return
-        lines: list[str] = []
+        """Give the entries of what was staged their tree; IntegrityError if the lock has another one."""
         for each in needed:
-            if standing[each.name] == "unknown":
-                drift = self._local_drift(each, staged[each.name])
-                lines += [f"{each.to}/{path}" for path in drift.local]
-        if lines:
-            more = f" and {len(lines) - _MAX_LISTED} more" if len(lines) > _MAX_LISTED else ""
-            raise Conflict(
-                f"local changes would be lost: {', '.join(lines[:_MAX_LISTED])}{more}",
-                code="local-changes",
-                where=str(self._directory),
-                hint="move them away, list them under 'keep', or overwrite them with --force",
-            )
+            entry, tree = entries[each.name], tree_digest(staged[each.name].entries)
+            if entry.tree is not None and entry.tree != tree:
+                raise IntegrityError(
+                    f"{each.name} unpacks to the tree {tree}, but the lock says {entry.tree}",
+                    code="tree-mismatch",
+                    where=str(self._directory / LOCK_NAME),
+                    hint="restore the lock from version control; or take this dependency out of it, to have it locked anew",
+                )
+            entries[each.name] = msgspec.structs.replace(entry, tree=tree)
 
-    def _local_drift(self, dependency: Dependency, stage: Staged) -> Drift:
-        """What somebody made in a destination, as far as it is not exactly what is to be laid there anyway."""
-        path, kept = self._path(dependency.to), kept_by(dependency.keep)
-        laid = self._state.destinations.get(dependency.to)
-        drift = compare_with_entries(path, stage.entries, kept=kept)
-        if laid is None:
-            # Without state, files of the version that the lock had are recognised by the digest of their tree.
-            old = self._lock.dependencies.get(dependency.name)
-            found = read_entries(path, kept=kept).values()
-            whole = tree_digest([each for each in found if each is not None])
-            return Drift() if old is not None and whole == old.tree and None not in found else drift
-        local = set(compare_with_state(path, laid, kept=kept).local)
-        return Drift(
-            changed=tuple(path for path in drift.changed if path in local),
-            extra=tuple(path for path in drift.extra if path in local),
+    # --- what to say
+
+    def _report(self, changes: Sequence[Change], *, is_lock_changed: bool) -> SyncReport:
+        return SyncReport(
+            changes=tuple(changes),
+            is_lock_changed=is_lock_changed,
+            is_dry_run=self._options.is_dry_run,
+            notes=tuple(self._notes),
         )
 
-    def _swap(
-        self, lock: Lock, changes: list[Change], needed: list[Dependency], staged: Mapping[str, Staged]
-    ) -> SyncReport:
-        wishes = {each.to: each for each in self._manifest.dependencies}
-        destinations = {to: laid for to, laid in self._state.destinations.items() if to in wishes}
-        for each in needed:
-            if os.path.isdir(self._path(each.to)):
-                carry_over(self._path(each.to), staged[each.name].path, kept=kept_by(each.keep))
-        settle()
-        for each in self._manifest.dependencies:
-            ready = staged.get(each.name) or self._adopted.get(each.name)
-            if ready is not None:
-                destinations[each.to] = ready.record(lock.dependencies[each.name], keep=each.keep)
-        swap = Swap(self._root)
-        try:
-            # Told before the first rename: should this process die, the next one knows both sides.
-            State(destinations={**self._state.destinations, **destinations}).write_next(self._directory)
-            for each in needed:
-                swap.replace(staged[each.name].path, self._path(each.to))
-            changes += [self._remove(swap, to, name, entry, wishes) for to, (name, entry) in self._left().items()]
-            report = self._finish(lock, changes)
-        except BaseException:
-            swap.roll_back()
-            self._recover()
-            State.forget_next(self._directory)
-            raise
-        swap.finish()
-        self._remember(destinations)
-        return report
-
-    def _remember(self, destinations: Mapping[str, DestinationState]) -> None:
-        settle()
-        state = State(inputs=Inputs.record(self._directory, _INPUTS), destinations=dict(destinations))
-        try:
-            state.write(self._directory)
-        except OSError as error:
-            # Everything is in place; without state the next run only has to hash.
-            self._notes.append(f"the state could not be written ({error.strerror}); the next run will take longer")
-
-    def _remove(
-        self,
-        swap: Swap,
-        to: str,
-        name: str,
-        entry: LockedDependency | None,
-        wishes: Mapping[str, Dependency],
-    ) -> Change:
-        """Take away what a dependency that left the manifest had laid; what somebody changed is left to them."""
-        path = self._path(to)
-        if not os.path.isdir(path) or os.path.islink(path) or to in wishes:
-            return _gone(name, to, entry, "removed")
-        is_entangled = any(other.startswith(f"{to}/") or to.startswith(f"{other}/") for other in wishes)
-        is_behind_link = link_above(self._root, to) is not None
-        if is_entangled or is_behind_link or not (self._options.is_forced or self._is_untouched(path, to, entry)):
-            why = "another destination lies in its way" if is_entangled else "it has local changes"
-            why = "it lies behind a symbolic link" if is_behind_link else why
-            self._notes.append(f"{to} was left as it is and is yours now: {why}")
-            return _gone(name, to, entry, "released")
-        swap.remove(path)
-        return _gone(name, to, entry, "removed")
-
-    def _is_untouched(self, path: str, to: str, entry: LockedDependency | None) -> bool:
-        laid = self._state.destinations.get(to)
-        if laid is not None:
-            return not compare_with_state(path, laid, kept=None).local
-        found = tuple(read_entries(path, kept=None).values())
-        whole = tuple(each for each in found if each is not None)
-        return entry is not None and len(whole) == len(found) and tree_digest(whole) == entry.tree
-
-    def _finish(self, lock: Lock, changes: list[Change]) -> SyncReport:
-        is_changed = lock.write(self._directory / LOCK_NAME) if lock.dump() != self._lock.dump() else False
-        return SyncReport(changes=tuple(changes), is_lock_changed=is_changed, notes=tuple(self._notes))
+    def _locked(self, dependency: Dependency, entry: LockedDependency) -> Change:
+        is_same = self._old.dependencies.get(dependency.name) == entry
+        return self._said(dependency, entry, "unchanged" if is_same else "locked", None)
 
     def _change(
-        self,
-        dependency: Dependency,
-        entry: LockedDependency,
-        standing: str,
-        staged: Mapping[str, Staged] | None = None,
+        self, dependency: Dependency, entry: LockedDependency, standing: Standing, laid: Staged | None
     ) -> Change:
-        old = self._lock.dependencies.get(dependency.name)
-        before = old.digest if old is not None else None
-        is_same = before == entry.digest
-        actions = {"right": "unchanged", "absent": "installed", "adopted": "adopted", "locked": "locked"}
-        action = actions.get(standing) or ("repaired" if is_same else "updated")
-        laid = (staged or {}).get(dependency.name)
+        old = self._old.dependencies.get(dependency.name)
+        action: _Action
+        match standing.kind:
+            case "right":
+                action = "unchanged"
+            case "adopted":
+                action = "adopted"
+            case "absent":
+                action = "installed"
+            case _:
+                action = "repaired" if old is not None and old.digest == entry.digest else "updated"
+        return self._said(dependency, entry, action, laid)
+
+    def _said(self, dependency: Dependency, entry: LockedDependency, action: _Action, laid: Staged | None) -> Change:
+        old = self._old.dependencies.get(dependency.name)
         return Change(
             name=dependency.name,
-            action=action,  # type: ignore[arg-type]  # one of the words above
+            action=action,
             to=dependency.to,
             tag=entry.tag,
             digest=entry.digest,
-            before=before if before != entry.digest else None,
+            before=old.digest if old is not None and old.digest != entry.digest else None,
             files=len(laid.entries) if laid else 0,
             size_bytes=sum(each.size for each in laid.entries) if laid else 0,
         )
 
-    def _path(self, to: str) -> str:
-        return os.path.join(self._root, *to.split("/"))
+
+def _refuse_losses(ground: Ground, pieces: Sequence[Piece], directory: Path) -> None:
+    """Conflict if there is anything in the destinations that nobody could bring back, with all of it."""
+    lost = [path for piece in pieces for path in ground.losses(piece.dependency, piece.staged.entries)]
+    if lost:
+        raise Conflict(
+            f"local changes would be lost: {_listed(lost)}",
+            code="local-changes",
+            where=str(directory),
+            hint="move them away, list them under 'keep', or overwrite them with --force",
+        )
 
 
-def _unchanged(name: str, entry: LockedDependency) -> Change:
-    return Change(name=name, action="unchanged", to=entry.to, tag=entry.tag, digest=entry.digest)
+def _listed(paths: Sequence[str]) -> str:
+    more = f" and {len(paths) - _MAX_LISTED} more" if len(paths) > _MAX_LISTED else ""
+    return f"{', '.join(paths[:_MAX_LISTED])}{more}"
 
 
-def _gone(name: str, to: str, entry: LockedDependency | None, action: Literal["removed", "released"]) -> Change:
-    return Change(name=name, action=action, to=to, before=None if entry is None else entry.digest)
+def _gone(left: Left, action: Literal["removed", "released"]) -> Change:
+    return Change(name=left.name, action=action, to=left.to, before=None if left.entry is None else left.entry.digest)

@@ -24,14 +24,37 @@ _POLL_S: Final = 0.02
 
 
 class Flight:
-    """A blob on its way into the cache. Nothing here raises: a cache that cannot be written only stops caching."""
+    """A blob on its way into the cache. Nothing here raises: a cache that cannot be written only stops caching.
 
-    def __init__(self, lock: FileLock, file: AtomicFile, landed: Callable[[], None], ended: Callable[[], None]) -> None:
+    The first `kept` bytes are there from an earlier attempt, and are good: `hasher` has hashed them.
+    """
+
+    def __init__(
+        self,
+        lock: FileLock,
+        file: AtomicFile | PartialFile,
+        path: Path,
+        landed: Callable[[], None],
+        ended: Callable[[], None],
+    ) -> None:
         self._lock = lock
         self._file = file
+        self._path = path
         self._landed = landed
         self._ended = ended
         self._open = True
+        self.kept = file.kept if isinstance(file, PartialFile) else 0
+        self.hasher = file.hasher if isinstance(file, PartialFile) and file.kept else None
+
+    def kept_bytes(self) -> io.FileIO | None:
+        """A reader that starts with the kept bytes; None without any, or if they cannot be read any more."""
+        if not (self._open and self.kept and isinstance(self._file, PartialFile)):
+            return None
+        try:
+            return self._file.reader()
+        except OSError:
+            self.discard()
+            return None
 
     def write(self, chunk: bytes) -> None:
         """Append a chunk; a failure (a full disk) ends the flight."""
@@ -39,21 +62,40 @@ class Flight:
             try:
                 self._file.write(chunk)
             except OSError:
-                self.abandon()
+                self.discard()
+
+    def note(self, so_far: Callable[[], tuple[int, str]], *, at_once: bool = False) -> None:
+        """Mark, when that is due, what was written as good: `so_far` gives its length and hash."""
+        if self._open and isinstance(self._file, PartialFile) and (at_once or self._file.wants_mark):
+            try:
+                self._file.mark(*so_far())
+            except OSError:
+                self.discard()
 
     def commit(self) -> None:
         """Make the blob an entry; the caller has verified all of it."""
         if self._open:
             with suppress(OSError):
-                self._file.commit()
+                if isinstance(self._file, PartialFile):
+                    self._file.commit(self._path)
+                else:
+                    self._file.commit()
                 self._landed()
             self.abandon()
 
     def abandon(self) -> None:
-        """End the flight and leave nothing; after `commit` or another `abandon` it does nothing."""
+        """End the flight: what of a large blob is good stays for the next; after `commit` it does nothing."""
+        if self._open and isinstance(self._file, PartialFile):
+            self._file.keep()
+        self._end()
+
+    def discard(self) -> None:
+        """End the flight and leave nothing."""
+        self._end()
+
+    def _end(self) -> None:
         if self._open:
             self._open = False
-            self._file.discard()
             self._lock.release()
             self._ended()
 

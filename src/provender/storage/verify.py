@@ -6,10 +6,13 @@ Storage layer, below every backend.
 from __future__ import annotations
 
 from types import TracebackType
-from typing import IO, Final, Protocol, Self
+from typing import IO, TYPE_CHECKING, Final, Protocol, Self
 
 from provender.errors import IntegrityError
 from provender.oci import Descriptor
+
+if TYPE_CHECKING:
+    from provender.oci.digest import Hasher
 
 __all__ = ["CHUNK_BYTES", "BytesReader", "VerifiedReader", "read_all"]
 
@@ -25,16 +28,23 @@ class VerifiedReader:
     """A reader of exactly the content of `descriptor`.
 
     More bytes than the declared size raise at once; the read that meets the end raises unless size and digest are
-    right. With `offset` the stream starts there and only its length is checked. Closing before the end is no claim.
+    right. With `offset` the stream starts there and only its length is checked, unless `hasher` has the bytes before it.
+    Closing before the end is no claim.
     """
 
     def __init__(
-        self, source: _Source | IO[bytes], descriptor: Descriptor, *, offset: int = 0, where: str = ""
+        self,
+        source: _Source | IO[bytes],
+        descriptor: Descriptor,
+        *,
+        offset: int = 0,
+        where: str = "",
+        hasher: Hasher | None = None,
     ) -> None:
         self._source = source
         self._descriptor = descriptor
         self._left = descriptor.size - offset
-        self._hasher = descriptor.digest.hasher() if offset == 0 else None
+        self._hasher = descriptor.digest.hasher() if offset == 0 and hasher is None else hasher
         self._where = where or None
         self._ended = False
 
@@ -47,6 +57,10 @@ class VerifiedReader:
     def verified(self) -> bool:
         """True once the end was read and size and digest were right."""
         return self._ended and self._hasher is not None
+
+    def so_far(self) -> tuple[int, str]:
+        """The position in the content, and the hash of everything before it (empty where that is not known)."""
+        return self._descriptor.size - self._left, self._hasher.hexdigest() if self._hasher is not None else ""
 
     def read(self, size: int = -1, /) -> bytes:
         """At most `size` bytes (at most 1 MiB when negative); `b""` only after everything was verified."""
@@ -97,12 +111,18 @@ class BytesReader:
 
     def __init__(self, content: bytes) -> None:
         self._view = memoryview(content)
+        self._position = 0
 
     def read(self, size: int = -1, /) -> bytes:
         """The next `size` bytes; all that is left when negative."""
-        cut = len(self._view) if size < 0 else size
-        chunk, self._view = bytes(self._view[:cut]), self._view[cut:]
+        end = len(self._view) if size < 0 else self._position + size
+        chunk = bytes(self._view[self._position : end])
+        self._position += len(chunk)
         return chunk
+
+    def rewind(self) -> None:
+        """Go on with the first byte."""
+        self._position = 0
 
     def close(self) -> None:
         self._view = memoryview(b"")

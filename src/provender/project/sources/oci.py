@@ -5,6 +5,8 @@ Project layer. A tag or range becomes a digest here, once; what is laid goes by 
 
 from __future__ import annotations
 
+import os
+import shutil
 from typing import Final
 
 from provender.artifact.layers import Skip, plan_layers
@@ -14,7 +16,7 @@ from provender.artifact.selection import Selection as Paths
 from provender.artifact.selection import select
 from provender.artifact.tree import Entry
 from provender.artifact.unpack import UnpackOptions, fetch_content, unpack
-from provender.errors import InvalidProject, NotFound
+from provender.errors import IntegrityError, InvalidProject, NotFound
 from provender.oci import Descriptor, Digest, Document, Manifest, Platform, Reference
 from provender.project.dependency import Dependency
 from provender.project.lock import LockedDependency
@@ -73,12 +75,38 @@ class OciSource:
         progress: Progress,
         cancellation: Cancellation,
     ) -> tuple[Entry, ...]:
-        """The files of `locked` in the empty directory `staging`."""
+        """The files of `locked` in the empty directory `staging`.
+
+        A damaged entry of the cache is met as it is read, and removed; then all is laid once more, without it.
+        """
+        for _ in locked.layers:
+            attempt = _Attempt(cancellation)
+            try:
+                return self._lay(dependency, locked, staging, jobs=jobs, progress=progress, cancellation=attempt)
+            except IntegrityError as error:
+                if error.code != "damaged-cache-entry":
+                    raise
+                cancellation.check()
+                _empty(staging)
+        return self._lay(dependency, locked, staging, jobs=jobs, progress=progress, cancellation=_Attempt(cancellation))
+
+    def _lay(
+        self,
+        dependency: Dependency,
+        locked: LockedDependency,
+        staging: str,
+        *,
+        jobs: int,
+        progress: Progress,
+        cancellation: Cancellation,
+    ) -> tuple[Entry, ...]:
         wish = dependency.selection
         origin = _Origin(self._storages, dependency.reference)
         fetcher = CachedFetcher(origin, self._cache)
         digest = locked.manifest or locked.digest
         document = fetcher.document(digest, lambda: origin.resolve(digest))
+        manifest = document.manifest()
+        _check_type(dependency, document, manifest)
         options = UnpackOptions(
             media_types=wish.media_types,
             mode=wish.mode,
@@ -86,9 +114,7 @@ class OciSource:
             jobs=jobs,
             repository=dependency.reference.repository,
         )
-        entries = unpack(
-            document.manifest(), fetcher, staging, options=options, progress=progress, cancellation=cancellation
-        )
+        entries = unpack(manifest, fetcher, staging, options=options, progress=progress, cancellation=cancellation)
         return select(staging, entries, Paths(include=wish.include, exclude=wish.exclude, root=wish.root or ""))
 
     def _tag(self, dependency: Dependency, storage: TagLister) -> str | None:
@@ -140,6 +166,22 @@ class OciSource:
         return tuple(planned.layer for planned in plan if not isinstance(planned.action, Skip))
 
 
+class _Attempt(Cancellation):
+    """Cancelled with the run that it is part of, but not the other way round: a failed attempt may be made again."""
+
+    def __init__(self, run: Cancellation) -> None:
+        super().__init__()
+        self._run = run
+
+    @property
+    def is_cancelled(self) -> bool:
+        return self._run.is_cancelled or super().is_cancelled
+
+    def check(self) -> None:
+        self._run.check()
+        super().check()
+
+
 class _Origin:
     """The storage behind a reference, opened when the cache lacks something and not before."""
 
@@ -155,6 +197,15 @@ class _Origin:
 
     def resolve(self, digest: Digest) -> Document:
         return self._storages.open(self._reference).storage.resolve(digest)
+
+
+def _empty(directory: str) -> None:
+    for name in os.listdir(directory):
+        path = os.path.join(directory, name)
+        if os.path.isdir(path) and not os.path.islink(path):
+            shutil.rmtree(path)
+        else:
+            os.unlink(path)
 
 
 def _check_type(dependency: Dependency, document: Document, manifest: Manifest) -> None:

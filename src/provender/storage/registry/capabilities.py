@@ -26,7 +26,6 @@ class Feature(Enum):
     TAG_PARAMETER = "?tag= when a manifest is pushed by digest"
     SINGLE_POST = "a blob in one POST"
     MOUNT = "mounting blobs from other repositories"
-    RANGES = "ranges of blobs"
     DELETES = "deleting manifests (per repository)"
 
 

@@ -31,7 +31,8 @@ class RegistryClient:
     """Speaks to the registry at `host` (`name[:port]`). One client for a host and a run: it remembers tokens.
 
     `plain_http` None means http for this machine and https for all others. `ca` is a PEM file trusted besides the
-    system's; a client certificate is shown to the registry alone. `gates` are those of the process; `warn` receives each warning once.
+    system's; a client certificate is shown to the registry alone. `gates` are those of the process. `warn` receives
+    each warning once.
     """
 
     def __init__(

@@ -9,17 +9,17 @@ import threading
 from collections import OrderedDict
 from typing import Final
 
+import msgspec
+
 from provender.errors import IntegrityError, InvalidDocument, ProvenderError
 from provender.oci import MAX_DOCUMENT_BYTES, Descriptor, Digest, Document
-from provender.oci.media_types import MANIFEST_ACCEPT, SCHEMA1_TYPES, is_document
-from provender.storage.registry.failures import Answer
-from provender.storage.registry.quirks import contradicts
+from provender.oci.media_types import SCHEMA1_TYPES, is_document
+from provender.storage.registry.failures import Answer, artifact_refused
+from provender.storage.registry.quirks import ARTIFACT_REFUSAL_STATUSES, contradicts
 from provender.storage.registry.session import Call, Session
 
-__all__ = ["ACCEPT", "MAX_PUSH_BYTES", "Documents", "RecentDocuments"]
+__all__ = ["MAX_PUSH_BYTES", "Documents", "RecentDocuments"]
 
-# The whole list in every request: some registries answer 404 for a type that is not accepted (distribution, GHCR).
-ACCEPT: Final = ", ".join(MANIFEST_ACCEPT)
 MAX_PUSH_BYTES: Final = 4 << 20  # what registries have to accept (distribution-spec, "Pushing Manifests")
 
 
@@ -63,8 +63,15 @@ class Documents:
             return None
 
     def put(self, call: Call, document: Document) -> Answer:
-        """Store the bytes of `document` with the PUT `call`; IntegrityError if the registry names another digest."""
-        answer = self._session.ask(call)
+        """Store the bytes of `document` with the PUT `call`.
+
+        Raises IntegrityError if the registry names another digest, Unsupported (`artifact-refused`) if it does not take
+        artifacts of this form.
+        """
+        answer = self._session.ask(msgspec.structs.replace(call, ok=(*call.ok, *ARTIFACT_REFUSAL_STATUSES)))
+        if answer.status not in call.ok:
+            place = self._session.place(call)
+            raise artifact_refused(answer, document, place) or self._session.error(answer, call)
         reported = answer.headers.get("docker-content-digest")
         if contradicts(reported, document.digest):
             raise IntegrityError(

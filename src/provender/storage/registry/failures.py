@@ -12,7 +12,10 @@ from typing import Final
 import msgspec
 
 from provender.errors import Denied, NotFound, ProvenderError, RateLimited, Unauthorized, Unavailable, Unsupported
+from provender.oci import Document, Index, Manifest
+from provender.oci.media_types import DOCKER_CONFIG, IMAGE_CONFIG
 from provender.storage.registry.origin import Origin
+from provender.storage.registry.quirks import ARTIFACT_REFUSAL_CODES
 from provender.storage.registry.redact import printable
 from provender.storage.registry.transport import TransportFailure
 
@@ -21,6 +24,7 @@ __all__ = [
     "Answer",
     "Place",
     "Problem",
+    "artifact_refused",
     "connection_failed",
     "failed",
     "not_a_registry",
@@ -29,6 +33,7 @@ __all__ = [
 
 ERROR_BODY_BYTES: Final = 8 << 10
 
+_IMAGE_CONFIGS: Final = frozenset({IMAGE_CONFIG, DOCKER_CONFIG})
 _NOT_FOUND_CODES: Final = {
     "NAME_UNKNOWN": ("repository-not-found", "the repository does not exist"),
     "MANIFEST_UNKNOWN": ("manifest-not-found", "there is no such tag or manifest"),
@@ -58,11 +63,12 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Place(msgspec.Struct, frozen=True, kw_only=True):
-    """What was asked: for messages. `credentials` says where the ones that were used came from."""
+    """What was asked: for messages. `credentials` says where the ones that were used came from, `scope` what for."""
 
     host: str
     where: str
     credentials: str | None = None
+    scope: str = ""
     is_plain_http: bool = False
 
 
@@ -100,7 +106,7 @@ def failed(answer: Answer, place: Place) -> ProvenderError:
         case 401:
             return _unauthorized(said, place)
         case 403:
-            return Denied(said, code="denied", where=place.where, hint=_denied_hint(place))
+            return Denied(f"{said}{_scope(place)}", code="denied", where=place.where, hint=_denied_hint(place))
         case 404:
             return _not_found(answer, problem, place)
         case 405 | 501:
@@ -130,6 +136,29 @@ def failed(answer: Answer, place: Place) -> ProvenderError:
                 retryable=False,
                 exit_status=69,
             )
+
+
+def artifact_refused(answer: Answer, document: Document, place: Place) -> Unsupported | None:
+    """The error for a registry that does not take artifacts of this form; None if something else is wrong.
+
+    It speaks of the form only if the document has one that older registries, and allow-lists, do not know.
+    """
+    problem = problem_of(answer)
+    view = document.parse()
+    config = view.config if isinstance(view, Manifest) else None
+    is_plain = isinstance(view, Index) or (config is not None and config.media_type in _IMAGE_CONFIGS)
+    has_news = bool(view.artifact_type) or view.subject is not None
+    if problem.code not in ARTIFACT_REFUSAL_CODES or answer.is_page or (is_plain and not has_news):
+        return None
+    said = ": ".join(text for text in (f"{answer.status} {problem.code}".strip(), problem.message) if text)
+    kind = view.effective_type or "no type"
+    return Unsupported(
+        f"{place.host} refused the manifest of this artifact ({printable(kind, 150)}): {said}",
+        code="artifact-refused",
+        where=place.where,
+        hint="if it takes only types that it knows, push a form that it does: --artifact-compat image-config "
+        "(or config-type, for registries of image-spec 1.0)",
+    )
 
 
 def not_a_registry(answer: Answer, place: Place) -> Unavailable:
@@ -173,17 +202,21 @@ def connection_failed(failure: TransportFailure, registry: Origin, where: str, t
 def _unauthorized(said: str, place: Place) -> Unauthorized:
     if place.credentials is None:
         return Unauthorized(
-            f"{said}: it wants credentials, and there are none for it (or this does not exist)",
+            f"{said}: it wants credentials, and there are none for it (or this does not exist){_scope(place)}",
             code="no-credentials",
             where=place.where,
             hint=f"provender login {place.host}",
         )
     return Unauthorized(
-        f"{said}: it refused the credentials from {place.credentials}",
+        f"{said}: it refused the credentials from {place.credentials}{_scope(place)}",
         code="credentials-refused",
         where=place.where,
         hint=f"renew them with `provender login {place.host}`, or ask for access",
     )
+
+
+def _scope(place: Place) -> str:
+    return f"; needed: {place.scope}" if place.scope else ""
 
 
 def _denied_hint(place: Place) -> str:

@@ -24,7 +24,7 @@ Lane = Literal["read", "write"]
 _LONGEST_TURN_S: Final = 900.0  # longer than any request may take
 _WINDOW_S: Final = 1.0  # over which the rate before a refusal is measured
 _FIRST_RATE: Final = 8
-_SLOWEST_PER_S: Final = 0.2
+_SLOWEST_PER_S: Final = 1.0  # below, the waits of the refused requests themselves do it
 _MORE_PER_S: Final = 0.1  # faster with each request that went well
 _MAX_HOSTS: Final = 256
 
@@ -163,9 +163,7 @@ class Gates:
             gate = self._gates.get((origin, lane))
             if gate is None:
                 limits = self._limits
-                start, most = (
-                    (limits.reads, limits.max_reads) if lane == "read" else (limits.writes, limits.max_writes)
-                )
+                start, most = (limits.reads, limits.max_reads) if lane == "read" else (limits.writes, limits.max_writes)
                 gate = Gate(min(start, most), most, limits.per_second, self._timing)
                 self._gates[origin, lane] = gate
                 if len(self._gates) > _MAX_HOSTS:

@@ -7,19 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from typing import Final
-from urllib.parse import urlencode
 
 import msgspec
 
 from provender.errors import Denied, InvalidDocument, ProvenderError, Unavailable
 from provender.oci.document import parse_json
+from provender.storage.registry.calls import with_query
 from provender.storage.registry.failures import Answer
 from provender.storage.registry.headers import next_link
 from provender.storage.registry.quirks import TAGS_PAGE
 from provender.storage.registry.redact import printable, shown_url
 from provender.storage.registry.session import Call, Session
 
-__all__ = ["list_names"]
+__all__ = ["list_names", "next_page"]
 
 _MAX_PAGES: Final = 1000
 _PAGE_BYTES: Final = 16 << 20  # docker-registry 2.8 sends all tags in one page, whatever is asked for
@@ -35,7 +35,7 @@ def list_names(session: Session, call: Call, key: str, is_valid: Callable[[str],
     seen: set[str] = set()
     urls: set[str] = set()
     sized = True
-    path: str | None = f"{call.path}?{urlencode({'n': TAGS_PAGE})}"
+    path: str | None = with_query(call.path, (("n", str(TAGS_PAGE)),))
     for _ in range(_MAX_PAGES):
         if path is None:
             return
@@ -89,14 +89,11 @@ def _names(session: Session, call: Call, answer: Answer, key: str) -> list[str]:
     return [name for name in names if isinstance(name, str)]
 
 
-def _next(session: Session, call: Call, answer: Answer, names: list[str], *, has_fresh: bool) -> str | None:
-    """The URL of the next page; None after the last."""
+def next_page(session: Session, call: Call, answer: Answer) -> str | None:
+    """The URL that `Link` names for the next page; None without one. Denied if it leads to another host."""
     link = next_link(answer.headers.get("link", ""))
     if link is None:
-        # Only a page of exactly the size that was asked for may have been cut.
-        if len(names) != TAGS_PAGE or not has_fresh:
-            return None
-        return f"{call.path}?{urlencode({'n': TAGS_PAGE, 'last': names[-1]})}"
+        return None
     try:
         url = session.url(link, base=answer.url, what="the link to the next page")
     except ProvenderError as error:
@@ -109,3 +106,12 @@ def _next(session: Session, call: Call, answer: Answer, names: list[str], *, has
             hint="it was not followed; the registry does not know its own address (check its external URL)",
         )
     return url
+
+
+def _next(session: Session, call: Call, answer: Answer, names: list[str], *, has_fresh: bool) -> str | None:
+    """The URL of the next page; None after the last."""
+    url = next_page(session, call, answer)
+    # Without a link only a page of exactly the size that was asked for may have been cut.
+    if url is not None or len(names) != TAGS_PAGE or not has_fresh:
+        return url
+    return with_query(call.path, (("n", str(TAGS_PAGE)), ("last", names[-1])))

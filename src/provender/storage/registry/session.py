@@ -32,6 +32,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     """One question to the registry. `path` starts with `/v2/`, or is a whole URL that the registry gave.
 
     `ok` lists the statuses that answer it; any other is raised as an error that names `where`. `limit` caps the body.
+    `silence_s` shortens how long the registry may say nothing.
     """
 
     method: str
@@ -43,6 +44,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     body: bytes | BlobReader | None = None
     ok: tuple[int, ...] = (200,)
     limit: int = _ANSWER_BYTES
+    silence_s: float | None = None
 
 
 class Session:
@@ -57,13 +59,17 @@ class Session:
         self._authorizer = authorizer
         self._warn = warn
         self._warned: set[str] = set()
+        self.has_ranges = True  # until it answers a range with the whole
         self._lock = threading.Lock()
 
     def ask(self, call: Call) -> Answer:
         """The whole answer with one of the statuses `call.ok`."""
         request = self._request(call)
         answer = self.wire.persist(
-            lambda: self._send(request, call).answer(call.limit), replayable=request.is_replayable, where=call.where
+            lambda: self._send(request, call).answer(call.limit),
+            replayable=request.is_replayable,
+            refusable=request.is_repeatable,
+            where=call.where,
         )
         if answer.status not in call.ok:
             raise self.error(answer, call)
@@ -77,7 +83,9 @@ class Session:
             hop = self._send(request, call)
             return hop if hop.status in call.ok else hop.answer(_ANSWER_BYTES)
 
-        result = self.wire.persist(attempt, replayable=request.is_replayable, where=call.where)
+        result = self.wire.persist(
+            attempt, replayable=request.is_replayable, refusable=request.is_repeatable, where=call.where
+        )
         if isinstance(result, Answer):
             raise self.error(result, call)
         return result
@@ -104,6 +112,7 @@ class Session:
             host=self.host,
             where=call.where,
             credentials=self._authorizer.source(call.repository),
+            scope=str(call.scopes),
             is_plain_http=self.registry.scheme == "http",
         )
 
@@ -127,7 +136,13 @@ class Session:
         self._warn(f"{self.host}: {cleaned}")
 
     def _request(self, call: Call) -> Request:
-        return Request(method=call.method, url=self.url(call.path), headers=dict(call.headers), body=call.body)
+        return Request(
+            method=call.method,
+            url=self.url(call.path),
+            headers=dict(call.headers),
+            body=call.body,
+            silence_s=call.silence_s,
+        )
 
     def _send(self, request: Request, call: Call) -> Hop:
         own = self.is_own(request.url)
@@ -141,7 +156,7 @@ class Session:
 
     def _challenged(self, request: Request, call: Call, hop: Hop, refused: str | None) -> Hop:
         """The answer to the same request with new credentials, or the 401 itself if there are none."""
-        if not request.is_replayable and request.body is not None:
+        if not request.is_repeatable:
             return hop  # the stream has been read; the token was fetched by the requests before it
         hop.hold()
         try:

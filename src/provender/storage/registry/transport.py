@@ -23,34 +23,46 @@ from provender.storage.registry.tls import TlsSettings, tls_context
 from provender.storage.verify import CHUNK_BYTES
 
 if TYPE_CHECKING:
-    from urllib3 import BaseHTTPResponse, PoolManager
+    from urllib3 import BaseHTTPResponse, PoolManager, Timeout
     from urllib3.exceptions import HTTPError
 
 __all__ = ["FailureKind", "HttpTransport", "Request", "Response", "Transport", "TransportFailure"]
 
 FailureKind = Literal["connect", "dns", "timeout", "broken", "proxy", "certificate", "not-tls", "tls", "url"]
 
+# After the last byte of a large blob a registry hashes it, or copies it within its object store.
+_PATIENCE_AFTER_UPLOAD: Final = 5
 _TEMPORARY: Final = frozenset({"connect", "dns", "timeout", "broken", "proxy"})
 # What OpenSSL says when the other side does not speak TLS at all.
 _NOT_TLS_REASONS: Final = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG"})
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
-    """One HTTP request. A streamed body needs its `Content-Length` among the headers."""
+    """One HTTP request. A streamed body needs its `Content-Length` among the headers.
+
+    `silence_s` shortens how long the other side may say nothing.
+    """
 
     method: str
     url: str
     headers: dict[str, str] = {}
     body: bytes | BlobReader | None = None
     tls: TlsSettings = TlsSettings()
+    silence_s: float | None = None
 
     @property
     def is_replayable(self) -> bool:
         """True if sending it twice is the same as once, and its body can be sent twice.
 
-        Opening an upload (POST without body) twice leaves one that the registry forgets.
+        Opening an upload (POST without body) twice leaves one that the registry forgets. A chunk twice (PATCH) may be
+        there twice: docker-registry 2.8 appends it whatever its range says.
         """
-        return not (self.body is not None and not isinstance(self.body, bytes)) and self.method != "DELETE"
+        return self.is_repeatable and self.method not in ("DELETE", "PATCH")
+
+    @property
+    def is_repeatable(self) -> bool:
+        """True if its body can be sent twice, which is safe if the first time was refused."""
+        return self.body is None or isinstance(self.body, bytes)
 
 
 class Response(Protocol):
@@ -137,6 +149,7 @@ class HttpTransport:
                 redirect=False,
                 preload_content=False,
                 decode_content=False,
+                timeout=self._timeout(request),
             )
         except _SourceFailed as error:
             raise error.reason from None
@@ -165,6 +178,16 @@ class HttpTransport:
     ) -> None:
         self.close()
 
+    def _timeout(self, request: Request) -> Timeout:
+        import urllib3
+
+        connect_s, read_s = self._timeouts
+        if request.silence_s is not None:
+            read_s = min(read_s, request.silence_s)
+        elif request.body is not None and not isinstance(request.body, bytes):
+            read_s *= _PATIENCE_AFTER_UPLOAD
+        return urllib3.Timeout(connect=connect_s, read=read_s)
+
     def _manager(self, request: Request) -> PoolManager:
         proxy = proxy_for(request.url, self._environ, local=self._proxy_local)
         is_tls = request.url.startswith("https:")
@@ -178,12 +201,8 @@ class HttpTransport:
         import urllib3
 
         context = None if tls is None else tls_context(tls, self._environ)
-        connect_s, read_s = self._timeouts
-        timeout = urllib3.Timeout(connect=connect_s, read=read_s)
         if proxy is None:
-            return urllib3.PoolManager(
-                32, maxsize=self._concurrency, blocksize=CHUNK_BYTES, timeout=timeout, ssl_context=context
-            )
+            return urllib3.PoolManager(32, maxsize=self._concurrency, blocksize=CHUNK_BYTES, ssl_context=context)
         target = _parsed_proxy(proxy)
         return urllib3.ProxyManager(
             target.url,
@@ -191,7 +210,6 @@ class HttpTransport:
             proxy_headers=urllib3.make_headers(proxy_basic_auth=target.userinfo) if target.userinfo else None,
             maxsize=self._concurrency,
             blocksize=CHUNK_BYTES,
-            timeout=timeout,
             ssl_context=context,
         )
 

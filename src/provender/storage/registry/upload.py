@@ -1,145 +1,287 @@
 """Uploads: a blob in one POST and one PUT, streamed (distribution-spec, "POST then PUT"), and mounts.
 
-Registry layer, over the session. The last bytes leave only after size and digest were found right, so that no registry
-ever holds the whole of a blob that is not what its digest says.
+Registry layer, over the session and, for blobs in pieces, `chunked`. The last bytes leave only after size and digest
+were found right, so that no registry ever holds the whole of a blob that is not what its digest says.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from types import TracebackType
 from typing import Final, Self
-from urllib.parse import urlencode
 
 import msgspec
 
-from provender.errors import ProvenderError, Unavailable
+from provender.errors import NotFound, ProvenderError, RateLimited, Unauthorized, Unavailable, Unsupported
 from provender.oci import Descriptor, Digest
 from provender.storage.abilities import BlobReader
-from provender.storage.registry.quirks import contradicts
+from provender.storage.registry.calls import with_query
+from provender.storage.registry.capabilities import Capabilities, Feature
+from provender.storage.registry.chunked import MAX_CHUNK_BYTES, ChunkedUpload
+from provender.storage.registry.failures import Answer
+from provender.storage.registry.quirks import (
+    MOUNT_REFUSED_STATUSES,
+    NO_MOUNT_STATUSES,
+    PROBE_ABSENT_STATUSES,
+    STORED_STATUSES,
+    HostQuirks,
+    contradicts,
+)
 from provender.storage.registry.session import Call, Session
+from provender.storage.rewindable import Rewindable
 from provender.storage.verify import CHUNK_BYTES, VerifiedReader
 
-__all__ = ["Uploader"]
+__all__ = ["UploadSettings", "Uploader"]
 
-_STORED: Final = (201, 200, 204)  # 201 by the specification
-_OPENED: Final = (202, 201)
+# Chunks behind a proxy that refused the whole: its limit is unknown, and a smaller one is found out.
+_FALLBACK_CHUNK_BYTES: Final = 4 << 20
+_ATTEMPTS: Final = 4
+
+
+class UploadSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """How blobs go up.
+
+    `chunk_bytes` None sends each whole in one PUT, which the most registries take; chunks come in only after that was
+    refused as too large. `single_post` saves a request for each blob where the registry takes it, and sends the first
+    one twice where it does not.
+    """
+
+    chunk_bytes: int | None = None
+    single_post: bool = False
 
 
 class Uploader:
     """Uploads into one repository. `call` is a POST to its uploads with the scopes for writing."""
 
-    def __init__(self, session: Session, call: Call) -> None:
+    def __init__(
+        self,
+        session: Session,
+        call: Call,
+        *,
+        capabilities: Capabilities,
+        settings: UploadSettings,
+        quirks: HostQuirks,
+    ) -> None:
         self._session = session
         self._call = call
+        self._where = call.where
+        self._capabilities = capabilities
+        self._settings = settings
+        self._quirks = quirks
 
-    def open(self, where: str) -> str:
-        """The URL of a new upload."""
-        call = self._at(where, headers={"Content-Length": "0"}, ok=(202,))
-        answer = self._session.ask(call)
-        return self._location(answer.headers, answer.url, call)
+    def is_present(self, probe: Call) -> bool:
+        """True if the HEAD `probe` finds the blob."""
+        call = msgspec.structs.replace(probe, ok=(200, *PROBE_ABSENT_STATUSES))
+        return self._session.ask(call).status == 200
 
-    def mount(self, descriptor: Descriptor, from_repository: str, scopes_call: Call) -> str | None:
-        """None if the blob is there now; else the URL of the upload that the registry opened, or `""` without one."""
-        query = urlencode({"mount": descriptor.digest, "from": from_repository})
+    def mount(self, descriptor: Descriptor, from_repository: str, call: Call) -> str | None:
+        """None if the blob is there now; else the URL of the upload that the registry opened, or `""` without one.
+
+        `call` is a POST to the uploads with the scopes for both repositories.
+        """
+        if self._capabilities.known(Feature.MOUNT) is False:
+            return ""
         call = msgspec.structs.replace(
-            scopes_call,
-            path=f"{scopes_call.path}?{query}",
+            call,
+            path=with_query(call.path, (("mount", descriptor.digest), ("from", from_repository))),
             headers={"Content-Length": "0"},
-            # Whatever else a registry answers means "push it" (distribution-spec, FAQ).
-            ok=(201, 202, 400, 401, 403, 404, 405, 501),
+            ok=(201, 202, *MOUNT_REFUSED_STATUSES),
         )
         answer = self._session.ask(call)
         if answer.status == 201:
             return None
-        return self._location(answer.headers, answer.url, call) if answer.status == 202 else ""
+        if answer.status in NO_MOUNT_STATUSES:
+            self._capabilities.learn(Feature.MOUNT, offered=False)
+        return self._location(answer) if answer.status == 202 else ""
 
-    def put(self, location: str, descriptor: Descriptor, reader: BlobReader, where: str) -> None:
-        """Send the content to an open upload. IntegrityError, before its end was sent, if it is not `descriptor`'s."""
-        mark = "&" if "?" in location else "?"
-        body = _Withheld(VerifiedReader(reader, descriptor, where=where))
-        call = self._at(
-            where,
-            method="PUT",
-            path=f"{location}{mark}{urlencode({'digest': descriptor.digest})}",
+    def store(self, descriptor: Descriptor, reader: BlobReader, opened: str | None = None) -> None:
+        """Send the content, to the upload `opened` if there is one. IntegrityError if it is not `descriptor`'s.
+
+        A reader that can be rewound is sent again after what may pass: a broken connection, a lost upload, a token
+        that ran out, a proxy that takes no body of this size.
+        """
+        patience = self._session.wire.patience()
+        for tries in range(1, _ATTEMPTS + 1):
+            try:
+                self._attempt(descriptor, reader, opened)
+                return
+            except ProvenderError as error:
+                wait_s = patience.after_failure(is_known=True)
+                is_last = tries == _ATTEMPTS or wait_s is None or not self._may_pass(error, descriptor)
+                if is_last or wait_s is None or not isinstance(reader, Rewindable):
+                    raise
+                if tries > 1 or isinstance(error, RateLimited):
+                    self._session.wire.wait(wait_s, error.message)
+            reader.rewind()
+            opened = None
+
+    def _may_pass(self, error: ProvenderError, descriptor: Descriptor) -> bool:
+        """True if another attempt may do better."""
+        if isinstance(error, Unsupported) and error.code == "too-large-for-registry":
+            # `_put` has learnt it, so the next attempt is in chunks.
+            return self._chunk_bytes(descriptor, 0) is not None
+        if isinstance(error, NotFound) and error.code == "upload-lost":
+            return True
+        # The next attempt begins with a POST, which is answered by a challenge and gets another token.
+        return error.retryable or isinstance(error, Unauthorized)
+
+    def _attempt(self, descriptor: Descriptor, reader: BlobReader, opened: str | None) -> None:
+        if opened is None and self._chunk_bytes(descriptor, 0) is None and self._posts_at_once(reader):
+            opened = self._post(descriptor, reader)
+            if opened is None:
+                return
+        location, least = self._open(descriptor) if opened is None else (opened, 0)
+        size = self._chunk_bytes(descriptor, least)
+        if size is None:
+            self._put(location, descriptor, reader)
+            return
+        upload = ChunkedUpload(
+            self._session, self._call, descriptor, location=location, size=size, capabilities=self._capabilities
+        )
+        is_done = False
+        try:
+            answer = upload.send(VerifiedReader(reader, descriptor, where=self._where))
+            is_done = True
+        except ProvenderError as error:
+            is_done = self._is_stored_nevertheless(error, descriptor.digest, is_verified=upload.is_verified)
+            if not is_done:
+                raise
+        else:
+            self._check(answer, descriptor)
+        finally:
+            if not is_done:
+                self._cancel(upload.location)
+
+    def _chunk_bytes(self, descriptor: Descriptor, least: int) -> int | None:
+        """The size of this blob's chunks; None to send it whole. `least` is what the open upload asked for."""
+        wanted, refused = self._settings.chunk_bytes, self._capabilities.refused_put_bytes
+        if refused is not None and descriptor.size >= refused:
+            wanted = min(wanted or _FALLBACK_CHUNK_BYTES, max(refused // 2, 1))
+        if wanted is None:
+            return None
+        least = max(least, self._capabilities.chunk_min_bytes, self._quirks.chunk_min_bytes)
+        most = min(
+            limit
+            for limit in (MAX_CHUNK_BYTES, self._quirks.chunk_max_bytes, self._capabilities.chunk_max_bytes)
+            if limit is not None
+        )
+        size = max(min(wanted, most), least)
+        # What has to be held in memory is bounded, whatever a registry asks for.
+        return size if size < descriptor.size and size <= MAX_CHUNK_BYTES else None
+
+    def _open(self, descriptor: Descriptor) -> tuple[str, int]:
+        """The URL of a new upload, and the least size of its chunks."""
+        call = msgspec.structs.replace(self._call, headers={"Content-Length": "0"}, ok=(202,))
+        if descriptor.digest.algorithm != "sha256" and self._chunk_bytes(descriptor, 0) is not None:
+            # distribution-spec 1.1+dev: so that the registry hashes the chunks as they come.
+            call = msgspec.structs.replace(
+                call, path=with_query(call.path, (("digest-algorithm", descriptor.digest.algorithm),))
+            )
+        answer = self._session.ask(call)
+        asked = answer.headers.get("oci-chunk-min-length", "")
+        least = int(asked) if asked.isdigit() and len(asked) <= 12 else 0
+        if least:
+            self._capabilities.learn_chunk_min(least)
+        return self._location(answer), least
+
+    def _posts_at_once(self, reader: BlobReader) -> bool:
+        """True if one POST is to be tried; a registry that ignores its body needs the content again."""
+        if not self._settings.single_post:
+            return False
+        known = self._capabilities.known(Feature.SINGLE_POST)
+        return known is True or (known is None and isinstance(reader, Rewindable))
+
+    def _post(self, descriptor: Descriptor, reader: BlobReader) -> str | None:
+        """None if one POST stored the content; else the URL of the upload that was opened instead."""
+        body = _Withheld(VerifiedReader(reader, descriptor, where=self._where))
+        call = msgspec.structs.replace(
+            self._call,
+            path=with_query(self._call.path, (("digest", descriptor.digest),)),
             headers={"Content-Type": "application/octet-stream", "Content-Length": str(descriptor.size)},
             body=body,
-            ok=_STORED,
+            ok=(201, 202),
         )
+        answer = self._session.ask(call)
+        self._capabilities.learn(Feature.SINGLE_POST, offered=answer.status == 201)
+        if answer.status == 201:
+            self._check(answer, descriptor)
+            return None
+        location = self._location(answer)
+        if not isinstance(reader, Rewindable):
+            self._cancel(location)
+            raise Unavailable(
+                f"{self._session.host} no longer takes a blob in one POST",
+                code="upload-not-taken",
+                where=self._where,
+                hint="try again",
+            )
+        reader.rewind()
+        return location
+
+    def _put(self, location: str, descriptor: Descriptor, reader: BlobReader) -> None:
+        """Send the content to an open upload, whole."""
+        body = _Withheld(VerifiedReader(reader, descriptor, where=self._where))
+        call = msgspec.structs.replace(
+            self._call,
+            method="PUT",
+            path=with_query(location, (("digest", descriptor.digest),)),
+            headers={"Content-Type": "application/octet-stream", "Content-Length": str(descriptor.size)},
+            body=body,
+            ok=STORED_STATUSES,
+        )
+        is_done = False
         try:
             answer = self._session.ask(call)
+            is_done = True
         except ProvenderError as error:
-            self._after_failure(error, location, descriptor, body, where)
-            return
-        except OSError:
-            self._cancel(location, where)
-            raise
-        if contradicts(answer.headers.get("docker-content-digest"), descriptor.digest):
-            self._session.warn(f"the registry stored {descriptor.digest} under another digest")
-
-    def is_present(self, call: Call) -> bool:
-        """True if the HEAD `call`, which allows the statuses of absence, finds the blob."""
-        return self._session.ask(call).status == 200
-
-    def _after_failure(
-        self, error: ProvenderError, location: str, descriptor: Descriptor, body: _Withheld, where: str
-    ) -> None:
-        """Return if the blob is stored nevertheless (a lost or false answer to the last byte), else raise `error`."""
-        if isinstance(error, Unavailable) and error.retryable and body.is_verified:
-            if self._is_stored(descriptor.digest, where):
-                return
+            if isinstance(error, Unsupported) and error.code == "too-large-for-registry":
+                self._capabilities.learn_refused_put(descriptor.size)
+            is_done = self._is_stored_nevertheless(error, descriptor.digest, is_verified=body.is_verified)
+            if not is_done:
+                raise
         else:
-            self._cancel(location, where)
-        raise error
+            self._check(answer, descriptor)
+        finally:
+            if not is_done:
+                self._cancel(location)
 
-    def _is_stored(self, digest: Digest, where: str) -> bool:
+    def _is_stored_nevertheless(self, error: ProvenderError, digest: Digest, *, is_verified: bool) -> bool:
+        """True if the blob is there after a lost or false answer to the last byte."""
+        is_open = error.code == "upload-lost" or (isinstance(error, Unavailable) and error.retryable)
+        if not is_verified or not is_open:
+            return False
         path = self._call.path.removesuffix("uploads/") + digest
+        call = msgspec.structs.replace(self._call, method="HEAD", path=path, ok=(200, 404))
         try:
-            return self.is_present(self._at(where, method="HEAD", path=path, ok=(200, 404)))
+            return self._session.ask(call).status == 200
         except ProvenderError:
             return False
 
-    def _cancel(self, location: str, where: str) -> None:
+    def _cancel(self, location: str) -> None:
         """Let the registry forget the upload; it does so by itself one day."""
         if not self._session.is_own(location):
             return
+        call = msgspec.structs.replace(self._call, method="DELETE", path=location, ok=(204, 200, 202))
         try:
-            self._session.ask(self._at(where, method="DELETE", path=location, ok=(204, 200, 202)))
+            self._session.ask(call)
         except ProvenderError:
             return
 
-    def _location(self, headers: Mapping[str, str], base: str, call: Call) -> str:
-        location = headers.get("location", "")
+    def _check(self, answer: Answer, descriptor: Descriptor) -> None:
+        if contradicts(answer.headers.get("docker-content-digest"), descriptor.digest):
+            self._session.warn(f"the registry stored {descriptor.digest} under another digest")
+
+    def _location(self, answer: Answer) -> str:
+        location = answer.headers.get("location", "")
         if not location:
             raise Unavailable(
                 f"{self._session.host} opened an upload but did not say where",
                 code="no-upload-location",
-                where=call.where,
+                where=self._where,
                 hint="a proxy in front of the registry may drop the header Location",
                 retryable=False,
                 exit_status=69,
             )
-        return self._session.url(location, base=base, what="the upload location")
-
-    def _at(
-        self,
-        where: str,
-        *,
-        method: str = "POST",
-        path: str | None = None,
-        headers: dict[str, str] | None = None,
-        body: BlobReader | None = None,
-        ok: tuple[int, ...] = _OPENED,
-    ) -> Call:
-        return msgspec.structs.replace(
-            self._call,
-            method=method,
-            path=path or self._call.path,
-            where=where,
-            headers=headers or {},
-            body=body,
-            ok=ok,
-        )
+        return self._session.url(location, base=answer.url, what="the upload location")
 
 
 class _Withheld:

@@ -1,0 +1,94 @@
+"""The rules for hosts from every source, and which one counts: the longest prefix, then the strongest source.
+
+Rules are rewrites and blocks of `registries.yaml`, and what `registries.conf` and `hosts.toml` say. The files of other
+tools are read when a host is first asked about, so that a project of layouts never reads them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final, Protocol
+
+import msgspec
+
+from provender.errors import Denied
+from provender.locations.model import Rewrite, Source, is_stronger
+from provender.locations.sources import Layer
+
+__all__ = ["HostRules", "RuleReason", "Rules", "hub_name"]
+
+# One registry under several names, and a short form of its repositories: what people write is not to pass a rule by.
+_DOCKER_HUB: Final = ("docker.io", "index.docker.io", "registry-1.docker.io")
+
+
+class HostRules(Protocol):
+    """Rules that are looked up by host: the files of other tools."""
+
+    def rules(self, host: str) -> Iterable[Rewrite]: ...
+
+
+class RuleReason(msgspec.Struct, frozen=True):
+    """One rule that matches a reference, whether it counts, and why."""
+
+    rule: Rewrite
+    wins: bool
+    reason: str
+
+
+class Rules:
+    """The rules of the layers, the strongest first, then those of other tools."""
+
+    def __init__(self, layers: Sequence[Layer], machine: Sequence[HostRules]) -> None:
+        self._layers = layers
+        self._machine = machine
+
+    def best(self, host: str, repository: str) -> Rewrite | None:
+        """The rule that counts for a repository of a host."""
+        return _longest(self._matching(host, repository))
+
+    def above(self, source: Source, host: str, repository: str) -> Rewrite | None:
+        """As `best`, among the rules that are stronger than `source`."""
+        return _longest(rule for rule in self._matching(host, repository) if is_stronger(rule.origin.source, source))
+
+    def explain(self, host: str, repository: str) -> list[RuleReason]:
+        """Every rule that matches, the one that counts first."""
+        matching = sorted(self._matching(host, repository), key=lambda rule: -len(str(rule.prefix)))
+        reasons = []
+        for number, rule in enumerate(matching):
+            reason = "it has the longest prefix" if len(matching) > 1 else "it is the only rule for this"
+            if number and len(str(rule.prefix)) < len(str(matching[0].prefix)):
+                reason = f"the prefix {matching[0].prefix} is longer"
+            elif number:
+                reason = f"{matching[0].origin} is stronger"
+            reasons.append(RuleReason(rule, not number, reason))
+        return reasons
+
+    def refuse_blocked(self, host: str, repository: str, where: str) -> None:
+        """Nothing, or Denied (`blocked-registry`) if the rule that counts is a block."""
+        rule = self.best(host, repository)
+        if rule is not None and rule.is_blocked:
+            raise Denied(
+                f"{rule.prefix} is blocked by the configuration",
+                code="blocked-registry",
+                where=where,
+                hint=f"the rule is at {rule.origin.where}; use a registry that is allowed, or change the rule",
+            )
+
+    def _matching(self, host: str, repository: str) -> Iterator[Rewrite]:
+        host, repository = hub_name(host, repository)
+        for layer in self._layers:
+            yield from (rule for rule in layer.rewrites() if rule.rest(host, repository) is not None)
+        for source in self._machine:
+            yield from (rule for rule in source.rules(host) if rule.rest(host, repository) is not None)
+
+
+def hub_name(host: str, repository: str) -> tuple[str, str]:
+    """Host and repository as rules know them: Docker Hub by its one name, its official images below `library/`."""
+    if host.removesuffix(":443") not in _DOCKER_HUB:
+        return host, repository
+    return "docker.io", repository if "/" in repository else f"library/{repository}"
+
+
+def _longest(rules: Iterable[Rewrite]) -> Rewrite | None:
+    """The first of those with the longest prefix."""
+    return max(rules, key=lambda rule: len(str(rule.prefix)), default=None)
