@@ -10,7 +10,7 @@ export UV_PYTHON_DOWNLOADS := never
 export UV_NO_PROGRESS := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test test-here check format schema interop bench clean
+.PHONY: help demo test test-pythons check format schema interop bench clean
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
 
@@ -31,11 +31,11 @@ $(BIN)/uv: Makefile
 demo: .venv/.runtime ## provision an example project, break it, repair it
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh examples/quickstart/demo.sh
 
-test: test-here ## the unit tests, on every Python >= 3.11 that is here
-	@$(BIN)/python tools/pythons.py --workers $(WORKERS)
-
-test-here: .venv/.development ## the unit tests, on the Python of .venv
+test: .venv/.development ## the unit tests
 	@$(BIN)/pytest -n $(WORKERS) --dist worksteal -m "not interop"
+
+test-pythons: .venv/.development ## the unit tests, on every other Python >= 3.11 that is here
+	@$(BIN)/python tools/pythons.py --workers $(WORKERS)
 
 check: .venv/.development ## lint, format, types, import contracts
 	@$(BIN)/ruff check .

@@ -24,8 +24,8 @@ def small_files(folder: Path, *, count: int = 20_000, size: int = 4096, per_fold
 
 
 def archive(folder: Path, target: Path) -> None:
-    """`folder` as tar+gzip."""
-    with tarfile.open(target, "w:gz", compresslevel=6) as tar:
+    """`folder` as tar+gzip, in the format that GNU tar writes."""
+    with tarfile.open(target, "w:gz", compresslevel=6, format=tarfile.GNU_FORMAT) as tar:
         tar.add(folder, arcname=".")
 
 

@@ -57,7 +57,7 @@ def _project(ground: Ground, project: Path, dependencies: int) -> None:
     lines = ["version: 1", "registries:", "  store: {location: 'layout:./store'}", "dependencies:"]
     for number in range(dependencies):
         name = f"d{number:04d}"
-        with tarfile.open(packed, "w:gz", compresslevel=1) as tar:
+        with tarfile.open(packed, "w:gz", compresslevel=1, format=tarfile.GNU_FORMAT) as tar:
             tar.add(tree / name, arcname=".")
         write_layout(project / "store" / name, [Layer(packed, _LAYER)], tag="v1")
         lines.append(f"  {name}: store/{name}:v1")

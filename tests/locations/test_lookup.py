@@ -58,6 +58,7 @@ class Machine:
             project_dir=self.project,
             manifest=self.manifest,
             system_file=self.files["system-file"],
+            system_dir=self.root / "etc",
         )
 
 
@@ -356,8 +357,8 @@ def test_a_logical_reference_lands_below_its_location(machine: Machine) -> None:
     )
     locations = machine.locations()
     place = locations.place(Reference.parse("acme/a/b:1"))
-    assert (place.host, place.repository, place.plain_http) == ("h.example", "p/a/b", True)
-    assert place.ca == machine.files["user-file"].parent / "c.pem"
+    assert (place.host, place.repository, place.connection.plain_http) == ("h.example", "p/a/b", True)
+    assert place.connection.ca == machine.files["user-file"].parent / "c.pem"
     store = locations.place(Reference.parse("s/a/b:1"))
     assert (store.host, store.store, store.repository) == (None, Path("/s"), "a/b")
 

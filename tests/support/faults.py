@@ -19,6 +19,7 @@ __all__ = [
     "SetHeader",
     "Stall",
     "Status",
+    "Throttle",
     "Truncate",
 ]
 
@@ -71,6 +72,14 @@ class Stall:
 
 
 @dataclass(frozen=True)
+class Throttle:
+    """Send the body at this rate, on this connection."""
+
+    bytes_per_s: float
+    piece_bytes: int = 64 << 10
+
+
+@dataclass(frozen=True)
 class Redirect:
     """Answer with a redirect."""
 
@@ -93,7 +102,7 @@ class SetHeader:
     value: str
 
 
-Action = Status | Reset | Truncate | Corrupt | Delay | Stall | Redirect | DropHeader | SetHeader
+Action = Status | Reset | Truncate | Corrupt | Delay | Stall | Throttle | Redirect | DropHeader | SetHeader
 
 
 @dataclass

@@ -32,6 +32,7 @@ from support.faults import (
     SetHeader,
     Stall,
     Status,
+    Throttle,
     Truncate,
 )
 from support.registry_content import Content, Reply, Request, digest_of, problem
@@ -50,6 +51,7 @@ __all__ = [
     "Stall",
     "Status",
     "TestRegistry",
+    "Throttle",
     "Truncate",
     "digest_of",
 ]

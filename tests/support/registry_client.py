@@ -11,7 +11,9 @@ from provender.storage.registry import (
     RegistryClient,
     RetryPolicy,
     Timing,
+    UploadSettings,
 )
+from provender.storage.registry.quirks import HostQuirks
 from support.registry import TestRegistry
 
 __all__ = ["Connector"]
@@ -34,6 +36,9 @@ class Connector:
         *,
         policy: RetryPolicy | None = None,
         ca: str | None = None,
+        namespace: str | None = None,
+        upload: UploadSettings | None = None,
+        quirks: HostQuirks | None = None,
     ) -> RegistryClient:
         return RegistryClient(
             registry.host,
@@ -42,6 +47,9 @@ class Connector:
             plain_http=registry.tls is None,
             ca=ca,
             policy=policy,
+            namespace=namespace,
+            upload=upload,
+            quirks=quirks,
             timing=Timing(
                 sleep=self._sleep, monotonic=lambda: self.time, now=lambda: self.time, jitter=lambda most: most
             ),

@@ -5,50 +5,19 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from urllib.parse import parse_qs, quote, urlencode
+from urllib.parse import urlencode
+
+from support.registry_messages import Reply, Request, digest_of, problem
+from support.registry_referrers import ReferrerRules, referrers_reply
+from support.registry_uploads import UploadRules, Uploads
 
 __all__ = ["Content", "Reply", "Request", "digest_of", "problem"]
 
 _ROUTE = re.compile(r"/v2/(?P<name>.+)/(?P<kind>manifests|blobs|tags|referrers)/(?P<rest>.*)")
-_INDEX = "application/vnd.oci.image.index.v1+json"
-
-
-@dataclass(frozen=True)
-class Request:
-    """One request as it arrived. Header names are lower-case; `path` has no query."""
-
-    method: str
-    path: str
-    query: str
-    headers: Mapping[str, str]
-    body: bytes = b""
-
-    @property
-    def target(self) -> str:
-        """Path and query."""
-        return f"{self.path}?{self.query}" if self.query else self.path
-
-    def values(self, name: str) -> list[str]:
-        """Every value of a query parameter."""
-        return parse_qs(self.query, keep_blank_values=True).get(name, [])
-
-    def value(self, name: str) -> str | None:
-        """The first value of a query parameter."""
-        return next(iter(self.values(name)), None)
-
-
-@dataclass
-class Reply:
-    """An answer; Content-Length follows from the body unless it is given."""
-
-    status: int
-    headers: dict[str, str] = field(default_factory=dict)
-    body: bytes = b""
+_FALLBACK_TAG = re.compile(r"(sha256|sha512)-([0-9a-f]{64})")
 
 
 @dataclass
@@ -65,14 +34,34 @@ class Content:
     page_size: int | None = None
     content_digest: bool = True
     ranges: bool = True
+    etags: bool = False
     mounts: bool = True
     deletes: bool = True
     tag_deletes: bool = True
     referrers: bool = False
-    base_url: str = ""
+    referrer_rules: ReferrerRules = field(default_factory=ReferrerRules)
+    upload_rules: UploadRules = field(default_factory=UploadRules)
+    tag_parameter: int = 0  # so many ?tag= are accepted at once; 0: it is ignored
+    allowed_types: frozenset[str] | None = None  # of artifacts and configs, as GitLab has them
+    subject_by_fallback_tag: bool = False  # the tag finds the subject itself, as in GitLab
     repositories: dict[str, _Repository] = field(default_factory=dict)
-    uploads: dict[str, tuple[str, bytes]] = field(default_factory=dict)
-    _count: int = 0
+
+    def __post_init__(self) -> None:
+        self._uploads = Uploads(self.upload_rules, self._store_blob)
+
+    @property
+    def uploads(self) -> dict[str, tuple[str, bytes]]:
+        """The uploads that are open: repository and content so far."""
+        return self._uploads.open
+
+    @property
+    def base_url(self) -> str:
+        """What Location and Link begin with; empty for relative ones."""
+        return self._uploads.base_url
+
+    @base_url.setter
+    def base_url(self, url: str) -> None:
+        self._uploads.base_url = url
 
     def repository(self, name: str) -> _Repository:
         """The repository of this name, made if it is new."""
@@ -99,7 +88,9 @@ class Content:
             case "referrers":
                 return self._referrers(request, name, rest)
             case _ if rest == "uploads/" or rest.startswith("uploads/"):
-                return self._upload(request, name, rest.removeprefix("uploads/"))
+                return self._mounted(request, name) or self._uploads.answer(
+                    request, name, rest.removeprefix("uploads/")
+                )
             case _:
                 return self._blobs(request, name, rest)
 
@@ -126,6 +117,9 @@ class Content:
                 return problem(400, "UNSUPPORTED")
             return Reply(202) if repository.tags.pop(target, None) else problem(404, "MANIFEST_UNKNOWN")
         digest = target if ":" in target else repository.tags.get(target, "")
+        alias = _FALLBACK_TAG.fullmatch(target)
+        if self.subject_by_fallback_tag and not digest and alias is not None:
+            digest = f"{alias[1]}:{alias[2]}"
         if digest not in repository.manifests:
             return problem(404, "MANIFEST_UNKNOWN")
         if request.method == "DELETE":
@@ -147,6 +141,9 @@ class Content:
             return problem(400, "DIGEST_INVALID")
         repository = self.repository(name)
         view = json.loads(raw)
+        kinds = {view.get("artifactType"), (view.get("config") or {}).get("mediaType")} - {None}
+        if self.allowed_types is not None and (refused := sorted(kinds - self.allowed_types)):
+            return problem(400, "MANIFEST_INVALID", f"unknown media type: {refused[0]}")
         wanted = [item["digest"] for item in (*view.get("layers", ()), *filter(None, [view.get("config")]))]
         children = [item["digest"] for item in view.get("manifests") or ()]
         if any(item not in repository.blobs for item in wanted) or any(
@@ -157,26 +154,21 @@ class Content:
         if ":" not in target:
             repository.tags[target] = digest
         reply = Reply(201, {"Location": f"{self.base_url}/v2/{name}/manifests/{digest}"})
-        if self.referrers and view.get("subject"):
+        if tags := request.values("tag")[: self.tag_parameter]:
+            repository.tags.update(dict.fromkeys(tags, digest))
+            reply.headers["OCI-Tag"] = ", ".join(tags)
+        header = self.referrer_rules.header
+        if (self.referrers if header is None else header) and view.get("subject"):
             reply.headers["OCI-Subject"] = view["subject"]["digest"]
         return self._with_digest(reply, digest)
 
     def _referrers(self, request: Request, name: str, subject: str) -> Reply:
+        rules = self.referrer_rules
+        if rules.reply is not None:
+            return Reply(rules.reply.status, dict(rules.reply.headers), rules.reply.body)
         if not self.referrers:
-            return Reply(404, {"Content-Type": "text/plain; charset=utf-8"}, b"404 page not found\n")
-        wanted = request.value("artifactType")
-        found = []
-        for digest, (media_type, raw) in self.repository(name).manifests.items():
-            view = json.loads(raw)
-            if (view.get("subject") or {}).get("digest") != subject:
-                continue
-            kind = view.get("artifactType") or (view.get("config") or {}).get("mediaType")
-            if wanted in (None, kind):
-                entry = {"mediaType": media_type, "digest": digest, "size": len(raw), "artifactType": kind}
-                found.append({**entry, "annotations": view.get("annotations") or {}})
-        headers = {"Content-Type": _INDEX} | ({"OCI-Filters-Applied": "artifactType"} if wanted else {})
-        body = {"schemaVersion": 2, "mediaType": _INDEX, "manifests": found}
-        return Reply(200, headers, json.dumps(body).encode())
+            return Reply(rules.absent_status, {"Content-Type": "text/plain; charset=utf-8"}, b"404 page not found\n")
+        return referrers_reply(request, rules, self.repository(name).manifests, self.base_url, subject)
 
     def _blobs(self, request: Request, name: str, digest: str) -> Reply:
         repository = self.repositories.get(name)
@@ -191,8 +183,14 @@ class Content:
             return Reply(202)
         content = repository.blobs[digest]
         reply = self._with_digest(Reply(200, {"Content-Type": "application/octet-stream"}, content), digest)
+        if self.ranges:
+            reply.headers["Accept-Ranges"] = "bytes"
+        if self.etags:
+            reply.headers["ETag"] = f'"{digest}"'
         span = re.fullmatch(r"bytes=(\d+)-(\d*)", request.headers.get("range", ""))
         if span is None or not self.ranges or request.method != "GET":
+            return reply
+        if request.headers.get("if-range", reply.headers.get("ETag")) != reply.headers.get("ETag"):
             return reply
         start, end = int(span[1]), min(int(span[2] or len(content) - 1), len(content) - 1)
         if start > end:
@@ -201,55 +199,18 @@ class Content:
         reply.headers["Content-Range"] = f"bytes {start}-{end}/{len(content)}"
         return Reply(206, reply.headers, content[start : end + 1])
 
-    def _upload(self, request: Request, name: str, upload: str) -> Reply:
-        if request.method == "POST":
-            return self._open_upload(request, name)
-        if upload not in self.uploads or self.uploads[upload][0] != name:
-            return problem(404, "BLOB_UPLOAD_UNKNOWN")
-        content = self.uploads[upload][1] + request.body
-        if request.method == "DELETE":
-            del self.uploads[upload]
-            return Reply(204)
-        if request.method == "PATCH":
-            self.uploads[upload] = (name, content)
-            return Reply(202, {"Location": self._location(name, upload), "Range": f"0-{max(len(content) - 1, 0)}"})
-        if request.method == "GET":
-            return Reply(204, {"Location": self._location(name, upload), "Range": f"0-{max(len(content) - 1, 0)}"})
-        digest = request.value("digest") or ""
-        if request.value("_state") != upload or digest_of(content, digest.partition(":")[0]) != digest:
-            return problem(400, "DIGEST_INVALID")
-        del self.uploads[upload]
-        self.repository(name).blobs[digest] = content
-        return self._with_digest(Reply(201, {"Location": f"{self.base_url}/v2/{name}/blobs/{digest}"}), digest)
-
-    def _open_upload(self, request: Request, name: str) -> Reply:
+    def _mounted(self, request: Request, name: str) -> Reply | None:
         digest, source = request.value("mount"), request.value("from")
         found = self.repositories.get(source or "", _Repository()).blobs.get(digest or "")
-        if self.mounts and digest is not None and found is not None:
-            self.repository(name).blobs[digest] = found
-            return self._with_digest(Reply(201, {"Location": f"{self.base_url}/v2/{name}/blobs/{digest}"}), digest)
-        self._count += 1
-        upload = f"upload-{self._count}"
-        self.uploads[upload] = (name, b"")
-        return Reply(202, {"Location": self._location(name, upload)})
+        if request.method != "POST" or not self.mounts or digest is None or found is None:
+            return None
+        return self._store_blob(name, digest, found)
 
-    def _location(self, name: str, upload: str) -> str:
-        return f"{self.base_url}/v2/{name}/blobs/uploads/{quote(upload)}?_state={quote(upload)}"
+    def _store_blob(self, name: str, digest: str, content: bytes) -> Reply:
+        self.repository(name).blobs[digest] = content
+        return self._with_digest(Reply(201, {"Location": f"{self.base_url}/v2/{name}/blobs/{digest}"}), digest)
 
     def _with_digest(self, reply: Reply, digest: str) -> Reply:
         if self.content_digest:
             reply.headers["Docker-Content-Digest"] = digest
         return reply
-
-
-def problem(status: int, code: str, message: str = "") -> Reply:
-    """An error answer as registries give it."""
-    body = {"errors": [{"code": code, "message": message or code.lower().replace("_", " ")}]}
-    return Reply(status, {"Content-Type": "application/json"}, json.dumps(body).encode())
-
-
-def digest_of(content: bytes, algorithm: str = "sha256") -> str:
-    """The digest of `content`; no digest at all for an algorithm that the registry does not know."""
-    if algorithm not in ("sha256", "sha512"):
-        return ""
-    return f"{algorithm}:{hashlib.new(algorithm, content).hexdigest()}"

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socketserver import TCPServer
 
-from support.faults import Action, Corrupt, Delay, DropHeader, Reset, SetHeader, Stall, Truncate
+from support.faults import Action, Corrupt, Delay, DropHeader, Reset, SetHeader, Stall, Throttle, Truncate
 from support.registry_content import Reply, Request
 
 __all__ = ["Server"]
@@ -180,6 +180,11 @@ class _Handler(BaseHTTPRequestHandler):
                 self.wfile.write(body[:after_bytes])
                 self.server.owner.stopping.wait(seconds)
                 self.wfile.write(body[after_bytes:])
+            case Throttle(bytes_per_s, piece_bytes):
+                for start in range(0, len(body), piece_bytes):
+                    self.wfile.write(body[start : start + piece_bytes])
+                    if self.server.owner.stopping.wait(piece_bytes / bytes_per_s):
+                        return
             case _:
                 self.wfile.write(body)
 

@@ -15,6 +15,8 @@ from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Final, Self
 
+import msgspec
+
 from provender.artifact.names import shown
 from provender.artifact.tree import Entry
 from provender.errors import Conflict
@@ -24,6 +26,14 @@ __all__ = ["Placing"]
 
 _OPEN_DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _OPEN_FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+
+
+class _Found(msgspec.Struct, frozen=True):
+    """The entries by path, and which of them are in the destination, with the same content or with other content."""
+
+    entries: dict[str, Entry]
+    same: set[str] = msgspec.field(default_factory=set)
+    other: set[str] = msgspec.field(default_factory=set)
 
 
 class Placing:
@@ -53,15 +63,10 @@ class Placing:
 
         Raises Conflict: `files-differ` unless `force`; `kind-clash` and `through-link` in any case.
         """
-        todo: list[Entry] = []
-        differing: list[str] = []
-        for entry in entries:
-            state = self._state(entry)
-            if state != "same":
-                todo.append(entry)
-            if state == "other":
-                differing.append(entry.path)
-        if differing and not force:
+        found = _Found({entry.path: entry for entry in entries})
+        self._compare("", self._from, self._to, found)
+        if found.other and not force:
+            differing = [entry.path for entry in entries if entry.path in found.other]
             listed = ", ".join(shown(path) for path in differing[:5]) + (", ..." if len(differing) > 5 else "")
             raise Conflict(
                 f"{len(differing)} of {len(entries)} files are there with other content: {listed}",
@@ -69,60 +74,73 @@ class Placing:
                 where=self._where,
                 hint="pull into another directory, or use --force to overwrite them",
             )
-        for entry in todo:
-            parent, name = _split(entry.path)
-            with self._below(self._from, parent) as source, self._below(self._to, parent, make=True) as target:
-                os.rename(name, name, src_dir_fd=source, dst_dir_fd=target)
-        self._make_empty_directories()
-        return tuple(entry.path for entry in todo)
+        self._move("", self._from, self._to, found)
+        return tuple(entry.path for entry in entries if entry.path not in found.same)
 
-    def _state(self, entry: Entry) -> str:
-        """`new`, `same` or `other`: what is at the entry's path already."""
-        parent, name = _split(entry.path)
-        try:
-            with self._below(self._to, parent) as directory:
-                status = os.lstat(name, dir_fd=directory)
-                if stat.S_ISDIR(status.st_mode):
-                    raise self._clash(entry.path, "is a directory")
-                if stat.S_ISLNK(status.st_mode):
-                    is_same = entry.kind == "l" and os.readlink(name, dir_fd=directory) == entry.content
-                elif not stat.S_ISREG(status.st_mode):
-                    raise self._clash(entry.path, "is no regular file")
+    def _compare(self, prefix: str, source: int, target: int, found: _Found) -> None:
+        """Finds what of the directory `source` is in `target` already, of which `prefix` is the path."""
+        for name, is_directory in _listing(source):
+            path = prefix + name
+            if not is_directory:
+                self._look(found, found.entries[path], name, target)
+                continue
+            with self._both(path, name, source, target) as (inner, there):
+                if there is not None:
+                    self._compare(f"{path}/", inner, there, found)
+
+    def _move(self, prefix: str, source: int, target: int, found: _Found) -> None:
+        for name, is_directory in _listing(source):
+            path = prefix + name
+            if not is_directory:
+                if path not in found.same:
+                    os.rename(name, name, src_dir_fd=source, dst_dir_fd=target)
+                continue
+            with self._both(path, name, source, target) as (inner, there):
+                if there is None:
+                    # Nothing of it is there: one step for the directory and all that is in it, not one for each file.
+                    os.rename(name, name, src_dir_fd=source, dst_dir_fd=target)
                 else:
-                    is_same = _is_file(entry, status) and _sha256(name, directory) == entry.content
-                return "same" if is_same else "other"
+                    self._move(f"{path}/", inner, there, found)
+
+    def _look(self, found: _Found, entry: Entry, name: str, directory: int) -> None:
+        """Notes whether the file or link `name` is there with the content of `entry`, or with other content."""
+        try:
+            status = os.lstat(name, dir_fd=directory)
         except FileNotFoundError:
-            return "new"
+            return
+        if stat.S_ISDIR(status.st_mode):
+            raise self._clash(entry.path, "is a directory")
+        if stat.S_ISLNK(status.st_mode):
+            is_same = entry.kind == "l" and os.readlink(name, dir_fd=directory) == entry.content
+        elif not stat.S_ISREG(status.st_mode):
+            raise self._clash(entry.path, "is no regular file")
+        else:
+            is_same = _is_file(entry, status) and _sha256(name, directory) == entry.content
+        (found.same if is_same else found.other).add(entry.path)
 
     @contextmanager
-    def _below(self, root: int, parts: Sequence[str], *, make: bool = False) -> Iterator[int]:
-        """The directory `parts` below `root`, open. FileNotFoundError without it."""
-        fd = os.dup(root)
+    def _both(self, path: str, name: str, source: int, target: int) -> Iterator[tuple[int, int | None]]:
+        """The directory `name` of the artifact and its like in the destination, open; None where there is none."""
+        there: int | None = None
+        with suppress(FileNotFoundError):
+            there = self._open(path, name, target)
         try:
-            for number, part in enumerate(parts, start=1):
-                try:
-                    above, fd = fd, self._step(fd, part, make=make)
-                except OSError as error:
-                    if error.errno not in (errno.ENOTDIR, errno.ELOOP):
-                        raise
-                    raise self._not_a_directory("/".join(parts[:number])) from error
-                os.close(above)
-            yield fd
+            inner = self._open(path, name, source)
+            try:
+                yield inner, there
+            finally:
+                os.close(inner)
         finally:
-            os.close(fd)
+            if there is not None:
+                os.close(there)
 
-    def _step(self, fd: int, part: str, *, make: bool) -> int:
-        if make:
-            with suppress(FileExistsError):
-                os.mkdir(part, 0o755, dir_fd=fd)
-        return os.open(part, _OPEN_DIRECTORY, dir_fd=fd)
-
-    def _make_empty_directories(self) -> None:
-        """Makes the directories of the artifact that hold no file."""
-        for path, _, _, _ in os.fwalk(".", dir_fd=self._from):
-            parts = [part for part in path.split("/") if part != "."]
-            with self._below(self._to, parts, make=True):
-                pass
+    def _open(self, path: str, name: str, directory: int) -> int:
+        try:
+            return os.open(name, _OPEN_DIRECTORY, dir_fd=directory)
+        except OSError as error:
+            if error.errno not in (errno.ENOTDIR, errno.ELOOP):
+                raise
+            raise self._not_a_directory(path) from error
 
     def _not_a_directory(self, path: str) -> Conflict:
         return Conflict(
@@ -141,9 +159,10 @@ class Placing:
         )
 
 
-def _split(path: str) -> tuple[list[str], str]:
-    *parent, name = path.split("/")
-    return parent, name
+def _listing(directory: int) -> list[tuple[str, bool]]:
+    """The names in a directory, and whether each is a directory; a list, since what is listed is moved meanwhile."""
+    with os.scandir(directory) as found:
+        return [(item.name, item.is_dir(follow_symlinks=False)) for item in found]
 
 
 def _is_file(entry: Entry, status: os.stat_result) -> bool:

@@ -6,15 +6,15 @@ The help texts of the table stand here so that `--help` imports no command.
 from __future__ import annotations
 
 import sys
-from importlib import import_module
-from typing import Final
 
 from provender import __version__
 
-_Row = tuple[str, str]
+TYPE_CHECKING = False  # as mypy knows it; importing `typing` would double the time of `--version`
+if TYPE_CHECKING:
+    from typing import Final
 
 # name -> (module under cli.commands, one-line help); the order is the order of `--help`.
-PROJECT: Final[dict[str, _Row]] = {
+PROJECT: Final[dict[str, tuple[str, str]]] = {
     "init": ("init", "Write a provender.yaml to start from."),
     "add": ("add", "Add a dependency to provender.yaml and sync it."),
     "remove": ("remove", "Remove a dependency and its files."),
@@ -23,14 +23,14 @@ PROJECT: Final[dict[str, _Row]] = {
     "check": ("check", "Report missing, changed and extra files."),
     "list": ("list", "Show the dependencies and what is locked."),
 }
-ARTIFACT: Final[dict[str, _Row]] = {
+ARTIFACT: Final[dict[str, tuple[str, str]]] = {
     "push": ("push", "Publish files as an artifact."),
     "pull": ("pull", "Lay an artifact's files on disk."),
     "resolve": ("resolve", "Print the digest that a reference names."),
     "tags": ("tags", "List the tags of a repository."),
     "tag": ("tag", "Point further tags at an artifact."),
 }
-REGISTRY: Final[dict[str, _Row]] = {
+REGISTRY: Final[dict[str, tuple[str, str]]] = {
     "login": ("login", "Keep credentials for a registry."),
     "logout": ("logout", "Forget the credentials of a registry."),
     "registry": ("registry", "Logical registries: list, explain."),
@@ -45,6 +45,11 @@ def run() -> None:
     if arguments == ["--version"]:  # answered before click is imported: scripts ask for it often
         sys.stdout.write(f"provender {__version__}\n")
         return
+    if arguments[:1] == ["sync"]:
+        from provender.cli.quick import is_sync_done
+
+        if is_sync_done(arguments[1:]):
+            return
     from provender.cli.edge import guarded
 
     sys.exit(guarded(arguments))
@@ -52,6 +57,8 @@ def run() -> None:
 
 def load(name: str) -> object:
     """The click command of that name, imported now; None if there is none."""
+    from importlib import import_module
+
     for table in SECTIONS.values():
         if name in table:
             return import_module(f"provender.cli.commands.{table[name][0]}").command

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 from provender.cli.console import Console
 
 if TYPE_CHECKING:
+    from provender.artifact.pull import PullSource
     from provender.locations import Locations
     from provender.project.manifest import Manifest
     from provender.project.sources import Source
     from provender.storage.cache import BlobCache
-    from provender.storage.open import Storages
+    from provender.storage.open import Opened, Storages
     from provender.storage.registry import CredentialSource
 
 __all__ = ["Services"]
@@ -86,6 +87,16 @@ class Services:
         from provender.storage.cache import BlobCache, default_cache_root
 
         return BlobCache(default_cache_root(os.environ), max_bytes=_size_limit(os.environ.get("PROVENDER_CACHE_SIZE")))
+
+    def cached(self, opened: Opened) -> PullSource:
+        """What was opened, read through the blob cache; a layout or archive as it is, for it is on disk already."""
+        from provender.storage.archive import ArchiveStorage
+        from provender.storage.cached_source import CachedSource
+        from provender.storage.layout import LayoutStorage
+
+        if isinstance(opened.storage, LayoutStorage | ArchiveStorage):
+            return opened.storage
+        return CachedSource(opened.storage, self.cache())
 
     @contextmanager
     def sources(self, manifest: Manifest) -> Iterator[dict[str, Source]]:

@@ -7,18 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Final, Literal
+from typing import Literal
 from urllib.parse import urlsplit
 
 import msgspec
 
 from provender.errors import InvalidProject
-from provender.locations.model import Connection, HostTarget, Mirror, Origin, Rewrite, parse_host_target
+from provender.locations.model import Connection, HostTarget, Mirror, Origin, Rewrite, parse_host_target, rule_host
 from provender.locations.toml_file import read_toml
 
 __all__ = ["HostsToml"]
-
-_DOCKER_HUB: Final = ("docker.io", "index.docker.io", "registry-1.docker.io")
 
 
 class _Host(msgspec.Struct, frozen=True):
@@ -86,7 +84,7 @@ class _Reader:
         target, connection = HostTarget(self._host), self._connection(file, "the server")
         if file.server:
             target, connection = self._endpoint(file.server, file)
-            if self._host in _DOCKER_HUB and target.host in _DOCKER_HUB:
+            if rule_host(target.host) == self._host:
                 target = HostTarget(self._host, target.prefix)  # the API host of Docker Hub is no other registry
         mirrors: list[Mirror] = []
         for url, host in file.host.items():  # TOML tables keep their order, which is that of asking

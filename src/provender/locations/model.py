@@ -36,6 +36,7 @@ __all__ = [
     "is_stronger",
     "parse_host_target",
     "parse_target",
+    "rule_host",
 ]
 
 # From high to low.
@@ -55,6 +56,7 @@ Fallback = Literal["location", "none"]
 Key = Literal["location", "mirrors", "fallback", "plainHttp", "ca"]
 KEYS: Final[tuple[Key, ...]] = ("location", "mirrors", "fallback", "plainHttp", "ca")
 
+_DOCKER_HUB: Final = frozenset({"docker.io", "index.docker.io", "registry-1.docker.io"})
 _MAX_SHOWN: Final = 150
 _LOCATION_HINT: Final = "write host[:port][/prefix], such as registry.example.com/team, or layout:PATH"
 
@@ -184,10 +186,11 @@ class Rewrite(msgspec.Struct, frozen=True):
     def rest(self, host: str, repository: str) -> str | None:
         """What of the repository's name is below the prefix (empty for the prefix itself); None if it is elsewhere.
 
-        A prefix matches whole components only.
+        A prefix matches whole components only, and a host by all its names.
         """
-        if host.removesuffix(":443") != self.prefix.host.removesuffix(":443"):
-            return None  # (a block is not to be passed by writing the default port)
+        repository = _hub_repository(host, repository)
+        if rule_host(host) != rule_host(self.prefix.host):
+            return None
         if not self.prefix.prefix:
             return repository
         if repository == self.prefix.prefix:
@@ -252,6 +255,17 @@ def is_stronger(one: Source, other: Source) -> bool:
     """True if what `one` says counts before what `other` says."""
     order: tuple[str, ...] = get_args(Source)
     return order.index(one) < order.index(other)
+
+
+def rule_host(host: str) -> str:
+    """The one name of a host that rules go by: a block is not to be passed by writing the host in another way."""
+    name = host.removesuffix(":443")
+    return "docker.io" if name in _DOCKER_HUB else name
+
+
+def _hub_repository(host: str, repository: str) -> str:
+    """The full name of a repository: on Docker Hub, official images lie below `library/`."""
+    return f"library/{repository}" if "/" not in repository and rule_host(host) == "docker.io" else repository
 
 
 def check_alias(text: str, where: str) -> str:

@@ -1,7 +1,7 @@
-"""`registries.conf`, version 2, of the containers tools, as rules for concrete references (containers-registries.conf(5)).
+"""`registries.conf`, version 2, of the containers tools, as rules for concrete references.
 
-Read, never written; weaker than everything that provender's own configuration says. Short names and their search list
-are not taken over: provender has no implicit registry.
+Format: containers-registries.conf(5). Read, never written; weaker than everything that provender's own configuration
+says. Short names and their search list are not taken over: provender has no implicit registry.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Final, Literal
 import msgspec
 
 from provender.errors import InvalidProject
-from provender.locations.model import Connection, HostTarget, Mirror, Origin, Rewrite, parse_host_target
+from provender.locations.model import Connection, HostTarget, Mirror, Origin, Rewrite, parse_host_target, rule_host
 from provender.locations.toml_file import read_toml
 
 __all__ = ["RegistriesConf"]
@@ -162,7 +162,7 @@ def _matched(rule: _Rule, host: str) -> HostTarget | None:
     name, _, path = rule.prefix.partition("/")
     if name.startswith("*."):
         return HostTarget(host) if host.partition(":")[0].endswith(name[1:]) else None
-    if name.removesuffix(":443") != host.removesuffix(":443"):
+    if rule_host(name) != host:
         return None
     return parse_host_target(rule.prefix, rule.where) if path else HostTarget(name)
 

@@ -11,8 +11,19 @@ from pathlib import Path
 import msgspec
 
 from provender.errors import InvalidProject, InvalidReference
-from provender.locations.model import Connection, HostTarget, Location, Mirror, Place, Rewrite, Route, Site, Target
-from provender.locations.rules import Rules, hub_name
+from provender.locations.model import (
+    Connection,
+    HostTarget,
+    Location,
+    Mirror,
+    Place,
+    Rewrite,
+    Route,
+    Site,
+    Target,
+    rule_host,
+)
+from provender.locations.rules import Rules
 from provender.oci import Reference
 
 __all__ = ["Router"]
@@ -51,9 +62,9 @@ class Router:
         rule = self._rules.best(reference.registry, reference.repository)
         if rule is None:
             return Route(place, (Site(place=place),))
-        host, repository = hub_name(reference.registry, reference.repository)
-        rest = rule.rest(host, repository) or ""
-        sites = list(_mirrors(rule.mirrors, rest, reference, Place(namespace=host, origin=rule.origin)))
+        rest = rule.rest(reference.registry, reference.repository) or ""
+        said = Place(namespace=rule_host(reference.registry), origin=rule.origin)
+        sites = list(_mirrors(rule.mirrors, rest, reference, said))
         if rule.resolves_tags or rule.serves_digests:
             sites.append(Site(place=place, resolves_tags=rule.resolves_tags, serves_digests=rule.serves_digests))
         if not sites:
@@ -103,7 +114,7 @@ def _concrete(rule: Rewrite | None, reference: Reference) -> Place:
     """The place of `registry/repository` by the rule for it."""
     if rule is None or rule.target is None:
         return Place(host=reference.registry, repository=reference.repository)
-    rest = rule.rest(*hub_name(reference.registry, reference.repository)) or ""
+    rest = rule.rest(reference.registry, reference.repository) or ""
     return _below(rule.target, rest, reference, Place(connection=rule.connection, origin=rule.origin))
 
 

@@ -7,24 +7,23 @@ tools are read when a host is first asked about, so that a project of layouts ne
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Final, Protocol
+from typing import Protocol
 
 import msgspec
 
 from provender.errors import Denied
-from provender.locations.model import Rewrite, Source, is_stronger
+from provender.locations.model import Rewrite, Source, is_stronger, rule_host
 from provender.locations.sources import Layer
 
-__all__ = ["HostRules", "RuleReason", "Rules", "hub_name"]
-
-# One registry under several names, and a short form of its repositories: what people write is not to pass a rule by.
-_DOCKER_HUB: Final = ("docker.io", "index.docker.io", "registry-1.docker.io")
+__all__ = ["HostRules", "RuleReason", "Rules"]
 
 
 class HostRules(Protocol):
     """Rules that are looked up by host: the files of other tools."""
 
-    def rules(self, host: str) -> Iterable[Rewrite]: ...
+    def rules(self, host: str) -> Iterable[Rewrite]:
+        """The rules for a host, named as `rule_host` names it; of equal prefixes the first counts."""
+        ...
 
 
 class RuleReason(msgspec.Struct, frozen=True):
@@ -75,18 +74,10 @@ class Rules:
             )
 
     def _matching(self, host: str, repository: str) -> Iterator[Rewrite]:
-        host, repository = hub_name(host, repository)
         for layer in self._layers:
             yield from (rule for rule in layer.rewrites() if rule.rest(host, repository) is not None)
         for source in self._machine:
-            yield from (rule for rule in source.rules(host) if rule.rest(host, repository) is not None)
-
-
-def hub_name(host: str, repository: str) -> tuple[str, str]:
-    """Host and repository as rules know them: Docker Hub by its one name, its official images below `library/`."""
-    if host.removesuffix(":443") not in _DOCKER_HUB:
-        return host, repository
-    return "docker.io", repository if "/" in repository else f"library/{repository}"
+            yield from (rule for rule in source.rules(rule_host(host)) if rule.rest(host, repository) is not None)
 
 
 def _longest(rules: Iterable[Rewrite]) -> Rewrite | None:

@@ -192,7 +192,7 @@ def clean_up_after_kill(directory: Path, destinations: set[str]) -> None:
             prune(os.path.dirname(path), root)
     place = directory / STATE_DIRECTORY
     _drop(place / _BEFORE)
-    for folder, starts in ((directory, (f".{LOCK_NAME}.",)), (place, (".state.", "..gitignore."))):
+    for folder, starts in ((directory, (f".{LOCK_NAME}.",)), (place, (".state.", ".index.", "..gitignore."))):
         for name in os.listdir(folder):
             if is_temporary(name) and name.startswith(starts):
                 _drop(folder / name)

@@ -39,6 +39,8 @@ def check(
     """
     manifest = Manifest.load(directory / MANIFEST_NAME)
     lock = Lock.load(directory / LOCK_NAME)
+    if lock is None and not manifest.dependencies:
+        lock = Lock()
     if lock is None:
         raise InvalidProject(
             "there is no lock to check against",

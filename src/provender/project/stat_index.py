@@ -11,6 +11,7 @@ import os
 import stat
 import sys
 from array import array
+from itertools import chain
 
 from provender import __version__
 
@@ -42,12 +43,11 @@ def encode_index(inputs: Sequence[Look], tree: Sequence[Look], *, dependencies: 
     OverflowError or ValueError if a number or a name does not fit.
     """
     looks = [*inputs, *tree]
-    names = "\0".join([look[0] for look in looks]).encode()
+    paths, sizes, times, inodes, modes = zip(*looks, strict=True)
+    names = "\0".join(paths).encode()
     if names.count(b"\0") != len(looks) - 1:
         raise ValueError("a name has a zero in it")
-    numbers = array("q", (dependencies, len(inputs), len(looks)))
-    for column in range(1, 1 + _NUMBERS_EACH):
-        numbers.extend([look[column] for look in looks])
+    numbers = array("q", (dependencies, len(inputs), len(looks), *sizes, *times, *inodes, *modes))
     return _MAGIC + numbers.tobytes() + names
 
 
@@ -92,12 +92,9 @@ def _compare(content: memoryview, prefix: bytes) -> int | None:
         return None
     if prefix:
         names = [prefix + name for name in names]
-    sizes, times, inodes, modes = (columns[n * total : (n + 1) * total] for n in range(_NUMBERS_EACH))
-    look = os.stat
-    for number, (name, size, mtime_ns, inode, mode) in enumerate(zip(names, sizes, times, inodes, modes, strict=True)):
-        if number == inputs:
-            look = os.lstat
-        seen = look(name)
+    looks = map(os.stat, names[:inputs]), map(os.lstat, names[inputs:])
+    expected = zip(*[columns[n * total : (n + 1) * total] for n in range(_NUMBERS_EACH)], strict=True)
+    for seen, (size, mtime_ns, inode, mode) in zip(chain(*looks), expected, strict=True):
         if seen.st_mtime_ns != mtime_ns or seen.st_ino != inode or seen.st_mode != mode or seen.st_size != size:
             return None
     return dependencies

@@ -8,8 +8,9 @@ from __future__ import annotations
 import os
 import stat
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 from typing import Final, Literal
 
@@ -18,12 +19,17 @@ import msgspec
 from provender import __version__
 from provender.errors import Conflict
 from provender.oci import Digest
+from provender.project.stat_index import (
+    INDEX_FILE,
+    NEXT_FILE,
+    STATE_DIRECTORY,
+    STATE_FILE,
+    Look,
+    encode_index,
+)
 
 __all__ = ["STATE_DIRECTORY", "Comparison", "DestinationState", "Inputs", "StatEntry", "State", "scan", "unchanged"]
 
-STATE_DIRECTORY: Final = ".provender"
-_STATE_FILE: Final = "state.json"
-_NEXT_FILE: Final = "state.next.json"
 _MAX_BYTES: Final = 1 << 30
 
 # A file that was written in the tick in which it was looked at may be written again in that tick, with the same size:
@@ -131,6 +137,16 @@ class DestinationState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
             uncertain=tuple(path for path in uncertain if before.get(path) == after[path]),
         )
 
+    @property
+    def is_certain(self) -> bool:
+        """True if looking at every file and directory tells whether anything changed."""
+        return bool(self.directories) and not self._uncertain(self.directories) and not self._uncertain(self.files)
+
+    def looks(self, to: str) -> Iterator[Look]:
+        """Everything that was recorded, as seen from the project, where this is the destination `to`."""
+        for entry in chain(self.directories, self.files):
+            yield _as_look(entry, f"{to}/{entry.path}" if entry.path else to)
+
     def _uncertain(self, entries: list[StatEntry]) -> tuple[str, ...]:
         return tuple([entry.path for entry in entries if _is_racy(entry.mtime_ns, self.scanned_ns)])
 
@@ -170,12 +186,15 @@ class Inputs(msgspec.Struct, frozen=True, kw_only=True):
         found = (_look(directory, name) for name in names)
         return cls(program=__version__, scanned_ns=now, files=tuple(entry for entry in found if entry is not None))
 
+    @property
+    def are_certain(self) -> bool:
+        """True if looking at the files tells whether they changed."""
+        return not any(_is_racy(entry.mtime_ns, self.scanned_ns) for entry in self.files)
+
     def are_unchanged(self, directory: Path, names: Iterable[str]) -> bool:
         """True if the same program would read the same bytes. Times and inodes cannot be known from a checkout."""
         found = Inputs.record(directory, names)
-        return (self.program, self.files) == (found.program, found.files) and not any(
-            _is_racy(entry.mtime_ns, self.scanned_ns) for entry in self.files
-        )
+        return (self.program, self.files) == (found.program, found.files) and self.are_certain
 
 
 class State(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -188,12 +207,12 @@ class State(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     @classmethod
     def load(cls, directory: Path) -> State:
         """The state of the project in `directory`; an empty one if there is none that can be used."""
-        return cls._load(directory, _STATE_FILE)
+        return cls._load(directory, STATE_FILE)
 
     @classmethod
     def load_next(cls, directory: Path) -> State:
         """What a run that was killed while it swapped directories was about to make true; empty without one."""
-        return cls._load(directory, _NEXT_FILE)
+        return cls._load(directory, NEXT_FILE)
 
     @classmethod
     def _load(cls, directory: Path, name: str) -> State:
@@ -225,16 +244,37 @@ class State(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     def forget_next(directory: Path) -> None:
         """Drop what `write_next` noted."""
         with suppress(OSError):
-            os.unlink(directory / STATE_DIRECTORY / _NEXT_FILE)
+            os.unlink(directory / STATE_DIRECTORY / NEXT_FILE)
 
     def write(self, directory: Path) -> None:
         """Puts the state beside the manifest in one step, in a directory that version control ignores."""
-        self._write(directory, _STATE_FILE)
+        place = self.prepare(directory)
+        # The index names the state that it was made from, and goes before that does.
+        with suppress(FileNotFoundError):
+            os.unlink(place / INDEX_FILE)
+        self._write(directory, STATE_FILE)
         self.forget_next(directory)
+        self._write_index(directory)
 
     def write_next(self, directory: Path) -> None:
         """Notes the state that is about to become true, for whoever comes after a crash."""
-        self._write(directory, _NEXT_FILE)
+        self._write(directory, NEXT_FILE)
+
+    def _write_index(self, directory: Path) -> None:
+        """Puts down what to look at to see that nothing changed; nothing where looking is not enough."""
+        # Manifest and lock: that a file is still absent is nothing to look at.
+        if self.inputs is None or not self.inputs.are_certain or len(self.inputs.files) < 2:
+            return
+        if not all(laid.is_certain for laid in self.destinations.values()):
+            return
+        from provender.storage.files import write_atomically
+
+        state = _look(directory, f"{STATE_DIRECTORY}/{STATE_FILE}")
+        inputs = [*self.inputs.files, *([] if state is None else [state])]
+        tree = [look for to, laid in self.destinations.items() for look in laid.looks(to)]
+        with suppress(OSError, OverflowError, ValueError):  # without the index the next sync reads the state
+            content = encode_index([_as_look(entry) for entry in inputs], tree, dependencies=len(self.destinations))
+            write_atomically(directory / STATE_DIRECTORY / INDEX_FILE, content, durable=False)
 
     def _write(self, directory: Path, name: str) -> None:
         from provender.storage.files import write_atomically
@@ -310,6 +350,10 @@ def _look(directory: Path, name: str) -> StatEntry | None:
 
 def _entry(path: str, seen: os.stat_result) -> StatEntry:
     return StatEntry(path, seen.st_size, seen.st_mtime_ns, seen.st_ino, seen.st_mode)
+
+
+def _as_look(entry: StatEntry, path: str | None = None) -> Look:
+    return (path or entry.path, entry.size, entry.mtime_ns, entry.inode, entry.mode)
 
 
 def _is_racy(mtime_ns: int, scanned_ns: int) -> bool:

@@ -271,7 +271,7 @@ class _Run:
                     f"{each.name} unpacks to the tree {tree}, but the lock says {entry.tree}",
                     code="tree-mismatch",
                     where=str(self._directory / LOCK_NAME),
-                    hint="restore the lock from version control; or take this dependency out of it, to have it locked anew",
+                    hint="restore the lock from version control; or remove this entry from it, to have it locked anew",
                 )
             entries[each.name] = msgspec.structs.replace(entry, tree=tree)
 

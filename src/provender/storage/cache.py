@@ -220,12 +220,13 @@ class CachedFetcher:
         flight = self._cache.begin(descriptor)
         if flight is None:
             return self._cache.open(descriptor) or self._origin.fetch(descriptor)
-        fetched = False
+        reader: BlobReader | None = None
         try:
-            reader = _TeeReader(self._origin.fetch(descriptor), descriptor, flight)
-            fetched = True
+            kept = flight.kept_bytes()
+            origin = self._origin.fetch(descriptor, offset=0 if kept is None else flight.kept)
+            reader = _TeeReader(origin, descriptor, flight, kept)
         finally:
-            if not fetched:
+            if reader is None:
                 flight.abandon()
         return reader
 
@@ -265,45 +266,79 @@ class _EntryReader(VerifiedReader):
             return super().read(size)
         except IntegrityError as error:
             self._drop()
-            raise IntegrityError(
-                f"a damaged entry of the cache was removed: {error.message}",
-                code="damaged-cache-entry",
-                where=_WHERE,
-                hint="run again: it will be fetched anew",
-                retryable=True,
-            ) from error
+            raise _damaged("a damaged entry of the cache", error.message) from error
 
 
 class _TeeReader(VerifiedReader):
-    """A reader of the origin's content that writes it to a flight as well.
+    """A reader of the origin's content that writes it to a flight as well, behind what the flight has kept.
 
-    A reader that verifies already is not verified twice: hashing is what a fast download spends its time on.
+    `origin` starts where the kept bytes end. One that verifies already is not verified twice: hashing is what a fast
+    download spends its time on.
     """
 
-    def __init__(self, origin: BlobReader, descriptor: Descriptor, flight: Flight) -> None:
-        super().__init__(origin, descriptor)
-        self._verifying = origin if isinstance(origin, VerifiedReader) else None
+    def __init__(self, origin: BlobReader, descriptor: Descriptor, flight: Flight, kept: BlobReader | None) -> None:
+        start = flight.kept if kept is not None else 0
+        super().__init__(origin, descriptor, offset=start, hasher=flight.hasher if kept is not None else None)
+        self._verifying = origin if isinstance(origin, VerifiedReader) and kept is None else None
         self._flight = flight
+        self._kept = kept
+        self._kept_left = start
 
     @property
     def verified(self) -> bool:
         return super().verified if self._verifying is None else self._verifying.verified
 
+    def so_far(self) -> tuple[int, str]:
+        return super().so_far() if self._verifying is None else self._verifying.so_far()
+
     def read(self, size: int = -1, /) -> bytes:
+        if self._kept_left and self._kept is not None and size:
+            return self._read_kept(self._kept, size)
         try:
             chunk = super().read(size) if self._verifying is None else self._verifying.read(size)
+        except IntegrityError as error:
+            self._flight.discard()  # who waits for it need not wait for our caller to close
+            if self._kept is not None:
+                # Nobody can tell which of the two attempts brought the wrong bytes: the next starts anew.
+                raise _damaged("the kept part of an unfinished download", error.message) from error
+            raise
         except (OSError, ProvenderError):
-            self._flight.abandon()  # who waits for it need not wait for our caller to close
+            self._leave()
             raise
         if chunk:
             self._flight.write(chunk)
+            self._flight.note(self.so_far)
         elif self.verified:
             self._flight.commit()
         return chunk
 
     def close(self) -> None:
-        self._flight.abandon()
+        self._leave()
+        if self._kept is not None:
+            self._kept.close()
         super().close()
+
+    def _read_kept(self, kept: BlobReader, size: int) -> bytes:
+        chunk = kept.read(min(self._kept_left, CHUNK_BYTES if size < 0 else size))
+        if not chunk:
+            self._flight.discard()
+            raise _damaged("the kept part of an unfinished download", "it cannot be read any more")
+        self._kept_left -= len(chunk)
+        return chunk
+
+    def _leave(self) -> None:
+        self._flight.note(self.so_far, at_once=True)
+        self._flight.abandon()
+
+
+def _damaged(what: str, why: str) -> IntegrityError:
+    return IntegrityError(
+        f"{what} was removed: {why}",
+        code="damaged-cache-entry",
+        where=_WHERE,
+        hint="run again: it will be fetched anew",
+        retryable=True,
+    )
 
 
 def _is_intact(file: io.FileIO, descriptor: Descriptor) -> bool:

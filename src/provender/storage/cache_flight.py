@@ -6,6 +6,7 @@ or stopped neighbour costs bytes, never an answer.
 
 from __future__ import annotations
 
+import io
 import os
 import threading
 import time
@@ -16,6 +17,7 @@ from typing import Final
 
 from provender.errors import Unsupported
 from provender.oci import Descriptor, Digest
+from provender.storage.cache_partial import PARTIAL_FROM_BYTES, PartialFile
 from provender.storage.files import AtomicFile, FileLock
 
 __all__ = ["Flight", "Flights"]
@@ -33,13 +35,11 @@ class Flight:
         self,
         lock: FileLock,
         file: AtomicFile | PartialFile,
-        path: Path,
         landed: Callable[[], None],
         ended: Callable[[], None],
     ) -> None:
         self._lock = lock
         self._file = file
-        self._path = path
         self._landed = landed
         self._ended = ended
         self._open = True
@@ -76,26 +76,31 @@ class Flight:
         """Make the blob an entry; the caller has verified all of it."""
         if self._open:
             with suppress(OSError):
-                if isinstance(self._file, PartialFile):
-                    self._file.commit(self._path)
-                else:
-                    self._file.commit()
+                self._file.commit()
                 self._landed()
-            self.abandon()
+            self._end(keeps=False)
+
+    def finish(self, descriptor: Descriptor) -> None:
+        """Make the kept bytes the entry if they are all of the blob, and the right ones; else leave nothing."""
+        if self.hasher is not None and self.hasher.hexdigest() == descriptor.digest.encoded:
+            self.commit()
+        self.discard()
 
     def abandon(self) -> None:
-        """End the flight: what of a large blob is good stays for the next; after `commit` it does nothing."""
-        if self._open and isinstance(self._file, PartialFile):
-            self._file.keep()
-        self._end()
+        """End the flight: what of a large blob is good stays for the next one. After `commit` it does nothing."""
+        self._end(keeps=True)
 
     def discard(self) -> None:
         """End the flight and leave nothing."""
-        self._end()
+        self._end(keeps=False)
 
-    def _end(self) -> None:
+    def _end(self, *, keeps: bool) -> None:
         if self._open:
             self._open = False
+            if keeps and isinstance(self._file, PartialFile):
+                self._file.keep()
+            else:
+                self._file.discard()
             self._lock.release()
             self._ended()
 
@@ -120,22 +125,29 @@ class Flights:
         digest = descriptor.digest
         name = f"{digest.algorithm}-{digest.encoded}"
         lock = FileLock(self._root / "locks" / name, timeout_s=0, what=f"the download of {digest}", remove=True)
-        temporary = self._root / "tmp" / name
+        is_large = descriptor.size >= PARTIAL_FROM_BYTES
+        growing = self._root / "partial" / digest.algorithm / digest.encoded if is_large else self._root / "tmp" / name
         try:
-            if not self._acquire(lock, digest, temporary):
+            if not self._acquire(lock, digest, growing):
                 return None
-            if is_there():
-                lock.release()
-                return None
-            # Ours alone while we hold the lock, so a file that lies there is a killed process's.
-            temporary.unlink(missing_ok=True)
-            file = AtomicFile(path, durable=False, temporary=temporary)
+            flight = None
+            if not is_there():
+                # Ours alone while we hold the lock, so a file that lies there is a killed process's.
+                file = PartialFile(self._root, descriptor, path) if is_large else _fresh(path, growing)
+                flight = Flight(lock, file, landed, lambda: self._forget(digest))
         except (OSError, Unsupported):
+            lock.release()
+            return None
+        if flight is None:
             lock.release()
             return None
         with self._mutex:
             self._mine[digest] = threading.get_ident()
-        return Flight(lock, file, landed, lambda: self._forget(digest))
+        if flight.kept == descriptor.size:
+            # Killed, or out of space, between the last byte and the name.
+            flight.finish(descriptor)
+            return None
+        return flight
 
     def _acquire(self, lock: FileLock, digest: Digest, temporary: Path) -> bool:
         started_s = moved_s = time.monotonic()
@@ -156,6 +168,11 @@ class Flights:
     def _forget(self, digest: Digest) -> None:
         with self._mutex:
             self._mine.pop(digest, None)
+
+
+def _fresh(path: Path, temporary: Path) -> AtomicFile:
+    temporary.unlink(missing_ok=True)
+    return AtomicFile(path, durable=False, temporary=temporary)
 
 
 def _size(path: Path) -> int:

@@ -36,13 +36,14 @@ _FLAGS: Final[int] = (
 
 
 class PartialFile:
-    """The file of a blob on its way, with the `kept` good bytes of an earlier attempt, which `hasher` has hashed.
+    """The file of a blob on its way to `final`, with the `kept` good bytes of an earlier attempt, which `hasher` has.
 
     Opening it reads those bytes. Raises OSError as files do.
     """
 
-    def __init__(self, root: Path, descriptor: Descriptor) -> None:
+    def __init__(self, root: Path, descriptor: Descriptor, final: Path) -> None:
         digest = descriptor.digest
+        self._final = final
         self._path = root / "partial" / digest.algorithm / digest.encoded
         self._path.parent.mkdir(parents=True, exist_ok=True)
         self._mark = self._path.with_name(f"{digest.encoded}.mark")
@@ -58,11 +59,6 @@ class PartialFile:
             self.discard()
             raise
         self._position = self._marked = self.kept
-
-    @property
-    def path(self) -> Path:
-        """Where it grows."""
-        return self._path
 
     @property
     def wants_mark(self) -> bool:
@@ -90,11 +86,11 @@ class PartialFile:
             file.write(b"%019d %s\n" % (position, encoded.encode("ascii")))
         self._marked = position
 
-    def commit(self, path: Path) -> None:
+    def commit(self) -> None:
         """Give the file its final name, replacing what has it now."""
         self._close()
         try:
-            os.replace(self._path, path)
+            os.replace(self._path, self._final)
         except OSError:
             self.discard()
             raise

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from provender.errors import Unavailable, Unsupported
+from provender.storage.cache_partial import tidy_partials
 from provender.storage.files import FileLock
 
 __all__ = ["CacheUsage"]
@@ -21,6 +22,7 @@ __all__ = ["CacheUsage"]
 _LOCK_TIMEOUT_S: Final = 5.0
 _LEFTOVER_AGE_S: Final = 24 * 3600
 _LOW_WATER: Final = 0.9
+_PARTIALS_SHARE: Final = 4  # unfinished blobs have at most a quarter of the room
 
 
 class _Held(NamedTuple):
@@ -47,7 +49,7 @@ class CacheUsage:
             self._write(self._evict())
 
     def tidy(self) -> None:
-        """Remove what killed processes left: unfinished files and lock files older than a day."""
+        """Remove what killed processes left: unfinished files and lock files older than a day, and old partials."""
         oldest = time.time() - _LEFTOVER_AGE_S
         for entry in _scan(self._root / "tmp"):
             with suppress(OSError):
@@ -57,6 +59,7 @@ class CacheUsage:
             with suppress(OSError, Unsupported):
                 if entry.stat(follow_symlinks=False).st_mtime < oldest:
                     self._remove_lock(Path(entry.path))
+        tidy_partials(self._root, self._max_bytes // _PARTIALS_SHARE)
 
     def _remove_lock(self, path: Path) -> None:
         lock = FileLock(path, timeout_s=0, what="a download", remove=True)

@@ -1,4 +1,4 @@
-"""From a reference to its storage: the one place where aliases, rewrites, paths and clients come together.
+"""From a reference to its storage: the one place where aliases, mirrors, rewrites, paths and clients come together.
 
 Top of the storage layer. Backends are imported when a reference needs them: a project of layouts never loads HTTP.
 """
@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING, Self
 import msgspec
 
 from provender.errors import ProvenderError, Unavailable, Unsupported
-from provender.locations import Locations, Place
+from provender.locations import Connection, Locations, Place, Route, Site
 from provender.oci import Reference
+from provender.storage.attempts import Health
 
 if TYPE_CHECKING:
     from provender.storage.archive import ArchiveStorage
     from provender.storage.layout import LayoutStorage
+    from provender.storage.mirrored import MirroredStorage
     from provender.storage.registry import (
         CredentialSource,
         Gates,
@@ -35,27 +37,41 @@ __all__ = ["Opened", "Storages"]
 
 
 class Opened(msgspec.Struct, frozen=True):
-    """The storage of one reference. `reference` is as asked, `location` says for people where the bytes really are."""
+    """The storage of one reference. `reference` is as asked, `location` says for people where it really is.
 
-    storage: RegistryRepository | LayoutStorage | ArchiveStorage
+    `storage` reads, from mirrors where there are some; `writable` is the location alone.
+    """
+
+    storage: RegistryRepository | LayoutStorage | ArchiveStorage | MirroredStorage
     reference: Reference
     location: str
+    home: Callable[[], RegistryRepository | LayoutStorage | ArchiveStorage]
 
     @property
     def writable(self) -> RegistryRepository | LayoutStorage:
-        """The storage with the abilities to write; Unsupported (`read-only`) for an archive."""
+        """The storage of the location, with the abilities to write; Unsupported (`read-only`) for an archive."""
         from provender.storage.archive import ArchiveStorage
 
-        if isinstance(self.storage, ArchiveStorage):
+        storage = self.home()
+        if isinstance(storage, ArchiveStorage):
             raise _read_only(self.reference, self.location)
-        return self.storage
+        return storage
+
+
+class _Peer(msgspec.Struct, frozen=True):
+    """What one client is for: who asks the same host in the same way shares it."""
+
+    host: str
+    connection: Connection
+    namespace: str | None = None
+    is_patient: bool = True
 
 
 class Storages:
     """Opens storages: one client for a registry, one transport and one set of gates for all, one object for a layout.
 
-    `plain_http` outranks what locations say. With `is_offline` registries are refused. A transport that was
-    given stays open at the end; our own is closed. Safe from several threads.
+    `plain_http` outranks what locations say of themselves, not what is said of mirrors. With `is_offline` registries
+    are refused. A transport that was given stays open at the end; our own is closed. Safe from several threads.
     """
 
     def __init__(
@@ -86,7 +102,8 @@ class Storages:
         self._debug = debug
         self._own_transport: HttpTransport | None = None
         self._gates: Gates | None = None
-        self._clients: dict[tuple[str, bool | None, Path | None], RegistryClient] = {}
+        self._health = Health()
+        self._clients: dict[_Peer, RegistryClient] = {}
         self._layouts: dict[Path, LayoutStorage] = {}
         self._lock = threading.RLock()
 
@@ -98,41 +115,26 @@ class Storages:
     def open(self, reference: Reference, *, create: bool = False) -> Opened:
         """The storage that has the repository of `reference`; nothing is asked of a registry yet.
 
-        With `create` a layout, or a repository of a store, is made if there is none, and an archive is refused.
-        Raises NotFound for a layout that is not there, InvalidProject for an alias without location, Denied for a
-        blocked host.
+        Reads go to the mirrors first, if there are some. With `create`, which is for writing, there are none, a layout
+        or a repository of a store is made if it is not there, and an archive is refused. Raises NotFound for a layout
+        that is not there, InvalidProject for an alias without location, Denied for a blocked host.
         """
-        place = self._locations.place(reference)
         try:
-            return Opened(self._storage(place, reference, create=create), reference, str(place))
+            if create:
+                return self._at(self._locations.place(reference), reference, create=True)
+            route = self._locations.route(reference)
+            if route.is_direct:
+                return self._at(route.location, reference, create=False)
+            return self._mirrored(route, reference)
         except ProvenderError as error:
             error.at(str(reference))
             raise
 
     def client(self, host: str, *, plain_http: bool | None = None, ca: Path | None = None) -> RegistryClient:
         """The client of the registry at `host`, shared by everything that asks with the same settings."""
-        from provender.storage.registry import Gates, RegistryClient
-
         if self._plain_http is not None:
             plain_http = self._plain_http
-        key = (host.lower(), plain_http, ca)
-        with self._lock:
-            client = self._clients.get(key)
-            if client is None:
-                self._gates = self._gates or Gates(timing=self._timing)
-                client = RegistryClient(
-                    host.lower(),
-                    transport=self._shared_transport(),
-                    credentials=self._shared_credentials(),
-                    plain_http=plain_http,
-                    ca=None if ca is None else str(ca),
-                    policy=self._policy,
-                    timing=self._timing,
-                    gates=self._gates,
-                    warn=self._warn,
-                )
-                self._clients[key] = client
-            return client
+        return self._client(_Peer(host.lower(), Connection(plain_http=plain_http, ca=ca)))
 
     def close(self) -> None:
         """Close the connections of our own transport; what was opened is not to be used any more."""
@@ -151,19 +153,59 @@ class Storages:
     ) -> None:
         self.close()
 
-    def _storage(
-        self, place: Place, reference: Reference, *, create: bool
-    ) -> RegistryRepository | LayoutStorage | ArchiveStorage:
-        if place.host is not None and self._is_offline:
-            raise Unavailable(
-                f"{place.host} may not be asked: this run is offline",
-                code="offline",
-                exit_status=69,
-                retryable=False,
-                hint="run once without --offline, so that the content is cached, or bind the registry to a layout",
+    def _at(self, place: Place, reference: Reference, *, create: bool) -> Opened:
+        storage = self._storage(place, reference, create=create)
+        return Opened(storage, reference, str(place), lambda: storage)
+
+    def _mirrored(self, route: Route, reference: Reference) -> Opened:
+        from provender.storage.mirrored import MirroredStorage, Source
+
+        sites = [site for site in route.sites if site.place.host is None or not self._is_offline]
+        if not sites:
+            raise _offline(route.sites[0].place)
+
+        def source(site: Site, *, is_last: bool) -> Source:
+            def storage() -> RegistryRepository | LayoutStorage | ArchiveStorage:
+                return self._storage(
+                    site.place, reference, create=False, is_patient=is_last, is_mirror=not site.is_location
+                )
+
+            return Source(
+                name=str(site.place),
+                host=site.place.host or str(site.place),
+                open=storage,
+                resolves_tags=site.resolves_tags,
+                serves_digests=site.serves_digests,
+                is_location=site.is_location,
             )
+
+        # Where somebody else can be asked, nobody is waited for.
+        sources = [source(site, is_last=site is sites[-1]) for site in sites]
+        return Opened(
+            MirroredStorage(reference.name, sources, health=self._health, warn=self._warn),
+            reference,
+            str(route.location),
+            lambda: self._storage(self._locations.place(reference), reference, create=False),
+        )
+
+    def _storage(
+        self,
+        place: Place,
+        reference: Reference,
+        *,
+        create: bool,
+        is_patient: bool = True,
+        is_mirror: bool = False,
+    ) -> RegistryRepository | LayoutStorage | ArchiveStorage:
         if place.host is not None:
-            return self.client(place.host, plain_http=place.plain_http, ca=place.ca).repository(place.repository)
+            if self._is_offline:
+                raise _offline(place)
+            connection = place.connection
+            if self._plain_http is not None and not is_mirror:
+                connection = msgspec.structs.replace(connection, plain_http=self._plain_http)
+            self._tell_of_plain_http(place)
+            peer = _Peer(place.host.lower(), connection, place.namespace, is_patient)
+            return self._client(peer).repository(place.repository)
         if place.store is not None:
             return self._in_store(place.store, place.repository, create=create)
         path = place.layout or Path(reference.registry)
@@ -174,6 +216,45 @@ class Storages:
 
             return ArchiveStorage(path)
         return self._layout(path, create=create)
+
+    def _tell_of_plain_http(self, place: Place) -> None:
+        """Say once that a file of other tools took TLS away: nobody told provender so itself."""
+        from provender.storage.registry.origin import Origin, is_local
+
+        origin = place.origin
+        if origin is None or origin.source not in ("registries-conf", "hosts-toml") or self._warn is None:
+            return
+        if not place.connection.plain_http or place.host is None or is_local(Origin.of(f"http://{place.host}/").host):
+            return
+        if self._health.is_new(place.host, "plain-http"):
+            self._warn(f"{place.host} is asked without TLS, as {origin} says")
+
+    def _client(self, peer: _Peer) -> RegistryClient:
+        from provender.storage.registry import Gates, RegistryClient
+
+        with self._lock:
+            client = self._clients.get(peer)
+            if client is not None:
+                return client
+            if self._gates is None:
+                self._gates = Gates(timing=self._timing)
+            speaking = peer.connection
+            client = RegistryClient(
+                peer.host,
+                transport=self._shared_transport(),
+                credentials=self._shared_credentials(),
+                plain_http=speaking.plain_http,
+                ca=_text(speaking.ca),
+                client_certificate=_text(speaking.client_certificate),
+                client_key=_text(speaking.client_key),
+                policy=self._policy if peer.is_patient else _hurried(self._policy),
+                timing=self._timing,
+                gates=self._gates,
+                namespace=peer.namespace,
+                warn=self._warn,
+            )
+            self._clients[peer] = client
+            return client
 
     def _in_store(self, store: Path, repository: str, *, create: bool) -> LayoutStorage:
         from provender.storage.roots import StoreRoot
@@ -209,6 +290,35 @@ class Storages:
 
             self._credentials = CredentialStore(self._environ)
         return self._credentials
+
+
+def _hurried(policy: RetryPolicy | None) -> RetryPolicy:
+    """The policy for a source that has another one behind it: one more try for a hiccup, no waiting."""
+    from provender.storage.registry import RetryPolicy
+
+    policy = policy or RetryPolicy()
+    return msgspec.structs.replace(
+        policy,
+        tries=min(policy.tries, 2),
+        first_tries=1,
+        base_s=min(policy.base_s, 0.25),
+        budget_s=min(policy.budget_s, 1),
+        asked_budget_s=0,
+    )
+
+
+def _text(path: Path | None) -> str | None:
+    return None if path is None else str(path)
+
+
+def _offline(place: Place) -> Unavailable:
+    return Unavailable(
+        f"{place.host} may not be asked: this run is offline",
+        code="offline",
+        exit_status=69,
+        retryable=False,
+        hint="run once without --offline, so that the content is cached, or bind the registry to a layout",
+    )
 
 
 def _read_only(reference: Reference, location: str) -> Unsupported:

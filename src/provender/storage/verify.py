@@ -28,8 +28,8 @@ class VerifiedReader:
     """A reader of exactly the content of `descriptor`.
 
     More bytes than the declared size raise at once; the read that meets the end raises unless size and digest are
-    right. With `offset` the stream starts there and only its length is checked, unless `hasher` has the bytes before it.
-    Closing before the end is no claim.
+    right. With `offset` the stream starts there and only its length is checked, unless `hasher` has hashed what comes
+    before it. Closing before the end is no claim.
     """
 
     def __init__(
@@ -85,6 +85,10 @@ class VerifiedReader:
             raise self._wrong(f"has other content ({self._descriptor.digest.algorithm}:{found})", "digest-mismatch")
         self._ended = True
         return b""
+
+    def release(self) -> _Source | IO[bytes]:
+        """What is read, for a reader above that verifies the whole; this one is not to be used any more."""
+        return self._source
 
     def close(self) -> None:
         self._source.close()

@@ -31,11 +31,11 @@ def test_final_answers_are_not(registry: TestRegistry, repository: RegistryRepos
     assert registry.count() == 1
 
 
-def test_four_tries_are_the_end(registry: TestRegistry, repository: RegistryRepository) -> None:
-    registry.fault(("GET", "/manifests/"), action=Status(503), times=9)
+def test_eight_tries_are_the_end(registry: TestRegistry, repository: RegistryRepository) -> None:
+    registry.fault(("GET", "/manifests/"), action=Status(503), times=99)
     with pytest.raises(Unavailable) as caught:
         repository.resolve("1.0")
-    assert registry.count() == 4
+    assert registry.count() == 8
     assert caught.value.retryable
     assert caught.value.exit_status == 75
 
@@ -65,7 +65,7 @@ def test_a_wait_beyond_the_budget_is_named_at_once(
 
 def test_the_budget_counts_all_waits_of_a_request(registry: TestRegistry, connect: Connector) -> None:
     registry.fault(("GET", "/manifests/"), action=Status(429, {"Retry-After": "40"}), times=9)
-    repository = connect(registry, policy=RetryPolicy(tries=10, budget_s=100)).repository("acme/app")
+    repository = connect(registry, policy=RetryPolicy(asked_budget_s=100)).repository("acme/app")
     with pytest.raises(RateLimited):
         repository.resolve("1.0")
     assert registry.count() == 3
@@ -125,7 +125,8 @@ def test_what_the_registry_says_is_shown_cleaned(registry: TestRegistry, reposit
     registry.fault(("GET", "/manifests/"), action=Status(403, JSON, body))
     with pytest.raises(Denied) as caught:
         repository.resolve("1.0")
-    assert caught.value.message == f"{registry.host} answered 403 DENIED: not [31m for you"
+    said = f"{registry.host} answered 403 DENIED: not [31m for you"
+    assert caught.value.message == f"{said}; needed: repository:acme/app:pull"
 
 
 def test_a_silent_400_over_plain_http_hints_at_https(registry: TestRegistry, repository: RegistryRepository) -> None:

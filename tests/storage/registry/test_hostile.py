@@ -85,7 +85,9 @@ def test_an_upload_location_elsewhere_gets_the_body_without_credentials(connect:
 
 def test_a_challenge_of_a_foreign_upload_location_is_not_answered(connect: Connector, thief: TestRegistry) -> None:
     with TestRegistry(auth="token") as registry:
-        registry.fault(("POST", "/uploads/"), action=Status(202, {"Location": f"{thief.url}/v2/u/blobs/uploads/1"}))
+        registry.fault(
+            ("POST", "/uploads/"), action=Status(202, {"Location": f"{thief.url}/v2/u/blobs/uploads/1"}), times=9
+        )
         with pytest.raises(ProvenderError):
             connect(registry, connect.user(registry)).repository("acme/app").push(
                 EMPTY_DESCRIPTOR, BytesReader(EMPTY_BYTES)

@@ -8,6 +8,7 @@ from provender.errors import Denied, IntegrityError, NotFound, Unavailable, Unsu
 from provender.oci import Descriptor
 from provender.storage.registry import RegistryRepository
 from provender.storage.verify import BytesReader
+from support.readers import Stream
 from support.registry import Redirect, Reset, SetHeader, Status, TestRegistry
 from support.registry_client import Connector
 
@@ -15,7 +16,7 @@ CONTENT = b"0123456789abcdef" * 200_000
 BLOB = Descriptor.of(CONTENT, "application/octet-stream")
 
 
-class Dribble(BytesReader):
+class Dribble(Stream):
     """A reader that gives a few bytes at a time, and may fail."""
 
     def __init__(self, content: bytes, error: OSError | None = None) -> None:
@@ -100,7 +101,7 @@ def test_a_commit_that_took_effect_counts_though_its_answer_was_lost(
 def test_a_lost_upload_is_an_error_that_names_the_blob(registry: TestRegistry, repository: RegistryRepository) -> None:
     registry.fault(("PUT", "/uploads/"), action=Status(404, {}, b'{"errors":[{"code":"BLOB_UPLOAD_UNKNOWN"}]}'))
     with pytest.raises(NotFound) as caught:
-        repository.push(BLOB, BytesReader(CONTENT))
+        repository.push(BLOB, Stream(CONTENT))
     assert caught.value.code == "upload-lost"
     assert caught.value.where == f"{registry.host}/acme/app@{BLOB.digest}"
 
@@ -108,7 +109,7 @@ def test_a_lost_upload_is_an_error_that_names_the_blob(registry: TestRegistry, r
 def test_a_failed_upload_can_be_tried_again(registry: TestRegistry, repository: RegistryRepository) -> None:
     registry.fault(("PUT", "/uploads/"), action=Status(503))
     with pytest.raises(Unavailable) as caught:
-        repository.push(BLOB, BytesReader(CONTENT))
+        repository.push(BLOB, Stream(CONTENT))
     assert caught.value.retryable
     repository.push(BLOB, BytesReader(CONTENT))
     assert registry.blob("acme/app", BLOB.digest) == CONTENT
@@ -156,7 +157,7 @@ def test_a_redirected_put_is_refused(registry: TestRegistry, repository: Registr
 def test_a_refusal_over_size_is_named(registry: TestRegistry, repository: RegistryRepository) -> None:
     registry.fault(("PUT", "/uploads/"), action=Status(413))
     with pytest.raises(Unsupported) as caught:
-        repository.push(BLOB, BytesReader(CONTENT))
+        repository.push(BLOB, Stream(CONTENT))
     assert caught.value.code == "too-large-for-registry"
 
 

@@ -84,4 +84,4 @@ def _render(console: Console, report: CheckReport) -> None:
     bad = sum(not finding.is_clean for finding in report.findings)
     total = len(report.findings)
     all_of_them = counted(total, "dependency", "dependencies")
-    console.note(f"{bad} of {all_of_them} differ" if bad else f"{all_of_them}, all as locked")
+    console.note(f"{bad} of {all_of_them} not as locked" if bad else f"{all_of_them}, all as locked")

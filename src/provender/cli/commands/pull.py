@@ -22,6 +22,7 @@ from provender.cli.services import Services
     help="Unpack archives or not.",
 )
 @click.option("--force", is_flag=True, help="Overwrite files that differ.")
+@click.option("--no-cache", is_flag=True, help="Read everything from the registry, and keep nothing in the cache.")
 @jobs_option
 @registry_options
 @output_options
@@ -34,6 +35,7 @@ def command(
     media_types: tuple[str, ...],
     mode: str,
     force: bool,
+    no_cache: bool,
     jobs: int,
     registries: tuple[str, ...],
     plain_http: bool,
@@ -41,7 +43,8 @@ def command(
     """Lay the files of the artifact at REFERENCE into a directory, verified.
 
     Files that are there already stay, unless they differ: that is an error that lists them, or with --force they are
-    replaced.
+    replaced. Manifests and blobs up to 64 MiB from a registry are kept in the cache, so that the same pull needs one
+    request the next time; larger blobs are not written twice.
 
     \b
     Example:
@@ -67,7 +70,7 @@ def command(
     with services.storages(services.nearby_locations()) as storages:
         opened = storages.open(source)
         pulled = pull(
-            opened.storage,
+            opened.storage if no_cache else services.cached(opened),
             target,
             output,
             platform=None if platform is None else Platform.parse(platform),

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
+from provender.cli.console import Console
 from provender.cli.options import console_of, output_options, registry_options
 from provender.cli.services import Services
+
+if TYPE_CHECKING:
+    from provender.locations import Locations, Route
+    from provender.oci import Reference
+
+_ANY = "any-repository"  # stands for every repository of an alias, where only the alias is asked about
 
 
 @click.group("registry")
@@ -54,28 +63,136 @@ def list_(ctx: click.Context, registries: tuple[str, ...], plain_http: bool) -> 
 
 
 @command.command("explain")
-@click.argument("alias")
+@click.argument("name")
 @registry_options
 @output_options
 @click.pass_context
-def explain(ctx: click.Context, alias: str, registries: tuple[str, ...], plain_http: bool) -> None:
-    """Show every setting of ALIAS, who made it, and which one counts.
+def explain(ctx: click.Context, name: str, registries: tuple[str, ...], plain_http: bool) -> None:
+    """Show where NAME is read and written, which settings say so, who made them, and why they count.
+
+    NAME is a logical registry, or a repository of one or of a host.
 
     \b
     Example:
       provender registry explain acme --registry acme=mirror.example/acme
+      provender registry explain ghcr.io/acme-oss/rules
     """
+    from provender.oci import Reference
+
     console = console_of(ctx)
     services = Services(console, registries=registries, plain_http=plain_http)
     locations = services.nearby_locations()
+    if "/" not in name and ("." in name or ":" in name):
+        raise click.UsageError(f"name a repository of the host as well: {name}/…")
+    if "/" not in name:
+        _explain_alias(console, locations, name, Reference.parse(f"{name}/{_ANY}"))
+        return
+    reference = Reference.parse(name)
+    if reference.kind == "logical":
+        _explain_alias(console, locations, reference.registry, reference)
+    else:
+        _explain_rules(console, locations, reference)
+
+
+def _explain_alias(console: Console, locations: Locations, alias: str, reference: Reference) -> None:
     rows = locations.explain(alias)
     location = locations.find(alias)  # an alias without location is an error that says where we looked
+    reading = _reading(locations, reference)
     if console.is_json:
-        fields = [{"key": row.key, "value": row.value, "setBy": str(row.origin), "wins": row.wins} for row in rows]
-        console.document("registry-explain", {"alias": alias, "location": str(location.target), "settings": fields})
+        fields = [
+            {"key": row.key, "value": row.value, "setBy": str(row.origin), "wins": row.wins, "reason": row.reason}
+            for row in rows
+        ]
+        document = {"alias": alias, "location": str(location.target), "settings": fields, **reading.fields}
+        console.document("registry-explain", document)
         return
     console.result(f"{alias} is {location.target}")
-    marked = [("*" if row.wins else "", row.key, row.value, str(row.origin)) for row in rows]
-    console.table(("", "KEY", "VALUE", "SET BY"), marked)
-    if location.mirrors:
-        console.note(f"its {len(location.mirrors)} mirrors are configured, but not used by this version")
+    if reading.origin not in (None, location.origins["location"]):
+        console.note(f"a stronger rule, at {reading.origin}, sends it to {_without_any(reading.location or '')}")
+    marked = [("*" if row.wins else "", row.key, row.value, str(row.origin), row.reason) for row in rows]
+    console.table(("", "KEY", "VALUE", "SET BY", "REASON"), marked)
+    reading.show(console)
+
+
+def _explain_rules(console: Console, locations: Locations, reference: Reference) -> None:
+    rows = locations.explain_rules(reference)
+    reading = _reading(locations, reference)
+    if console.is_json:
+        fields = [
+            {
+                "prefix": str(row.rule.prefix),
+                "value": str(row.rule),
+                "setBy": str(row.rule.origin),
+                "wins": row.wins,
+                "reason": row.reason,
+            }
+            for row in rows
+        ]
+        document = {"reference": reference.name, "location": reading.location, "rules": fields, **reading.fields}
+        console.document("registry-explain", document)
+        return
+    console.result(f"{reference.name} is {reading.location or 'blocked'}")
+    if rows:
+        marked = [
+            ("*" if row.wins else "", str(row.rule.prefix), str(row.rule), str(row.rule.origin), row.reason)
+            for row in rows
+        ]
+        console.table(("", "PREFIX", "VALUE", "SET BY", "REASON"), marked)
+    else:
+        console.note("no rule is about it: it is where its name says")
+    reading.show(console)
+
+
+class _Reading:
+    """Where a reference is read, in the order of asking; or the error that stands in the way."""
+
+    def __init__(self, route: Route | None, problem: str | None) -> None:
+        self.location = None if route is None else str(route.location)
+        self.origin = None if route is None else route.location.origin
+        self._sites = () if route is None else route.sites
+        self._problem = problem
+
+    @property
+    def fields(self) -> dict[str, object]:
+        sources = [
+            {
+                "place": _without_any(str(site.place)),
+                "kind": "location" if site.is_location else "mirror",
+                "asked": [
+                    what
+                    for what, is_asked in (("tags", site.resolves_tags), ("digests", site.serves_digests))
+                    if is_asked
+                ],
+                "namespace": site.place.namespace,
+            }
+            for site in self._sites
+        ]
+        return {"sources": sources, "problem": self._problem}
+
+    def show(self, console: Console) -> None:
+        if self._problem is not None:
+            console.warning(self._problem)
+        if len(self._sites) < 2:
+            return
+        rows = [
+            (str(number), _without_any(str(site.place)), site.role, "the location" if site.is_location else "a mirror")
+            for number, site in enumerate(self._sites, start=1)
+        ]
+        console.table(("", "READ FROM", "ASKED FOR", "BECAUSE IT IS"), rows)
+
+
+def _reading(locations: Locations, reference: Reference) -> _Reading:
+    from provender.errors import Denied, InvalidProject
+
+    try:
+        return _Reading(locations.route(reference), None)
+    except Denied as error:
+        return _Reading(None, f"{error.message} ({error.hint})")
+    except InvalidProject as error:
+        if error.code != "no-source":
+            raise
+        return _Reading(None, f"{error.message} ({error.where})")
+
+
+def _without_any(place: str) -> str:
+    return place.removesuffix(f"/{_ANY}")

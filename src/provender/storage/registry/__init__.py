@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from provender.storage.registry.repository import RegistryRepository
     from provender.storage.registry.retry import RetryPolicy, Timing
     from provender.storage.registry.transport import HttpTransport, Transport
+    from provender.storage.registry.upload import UploadSettings
 
 __all__ = [
     "Credential",
@@ -27,6 +28,7 @@ __all__ = [
     "RetryPolicy",
     "Timing",
     "Transport",
+    "UploadSettings",
 ]
 
 _MODULES = {
@@ -43,6 +45,7 @@ _MODULES = {
     "RetryPolicy": "retry",
     "Timing": "retry",
     "Transport": "transport",
+    "UploadSettings": "upload",
 }
 
 

@@ -10,11 +10,13 @@ from collections.abc import Callable, Iterator
 from provender.errors import InvalidReference
 from provender.oci.reference import check_repository
 from provender.storage.registry.auth import Authorizer
+from provender.storage.registry.capabilities import Capabilities
 from provender.storage.registry.credentials import CredentialSource
 from provender.storage.registry.gate import Gates
 from provender.storage.registry.listing import list_names
 from provender.storage.registry.origin import Origin, is_local
-from provender.storage.registry.quirks import host_quirks
+from provender.storage.registry.quirks import HostQuirks, host_quirks
+from provender.storage.registry.referrers import TagLocks
 from provender.storage.registry.repository import RegistryRepository
 from provender.storage.registry.retry import RetryPolicy, Timing
 from provender.storage.registry.scopes import CATALOG
@@ -22,6 +24,7 @@ from provender.storage.registry.session import Call, Session
 from provender.storage.registry.tls import TlsSettings
 from provender.storage.registry.tokens import TokenService
 from provender.storage.registry.transport import Transport
+from provender.storage.registry.upload import UploadSettings
 from provender.storage.registry.wire import Wire
 
 __all__ = ["RegistryClient"]
@@ -31,8 +34,9 @@ class RegistryClient:
     """Speaks to the registry at `host` (`name[:port]`). One client for a host and a run: it remembers tokens.
 
     `plain_http` None means http for this machine and https for all others. `ca` is a PEM file trusted besides the
-    system's; a client certificate is shown to the registry alone. `gates` are those of the process. `warn` receives
-    each warning once.
+    system's; a client certificate is shown to the registry alone. `namespace` is the host on whose behalf a mirror is
+    asked (`ns`). `quirks` are those of the host unless given. `gates` are those of the process. `warn` receives each
+    warning once.
     """
 
     def __init__(
@@ -48,11 +52,18 @@ class RegistryClient:
         policy: RetryPolicy | None = None,
         timing: Timing | None = None,
         gates: Gates | None = None,
+        namespace: str | None = None,
+        upload: UploadSettings | None = None,
+        quirks: HostQuirks | None = None,
         warn: Callable[[str], None] | None = None,
     ) -> None:
         self.host = host
-        self._quirks = host_quirks(host)
+        self._quirks = quirks or host_quirks(host)
+        self._namespace = namespace
+        self._upload = upload or UploadSettings()
         timing = timing or Timing()
+        self._capabilities = Capabilities(timing.monotonic)
+        self._locks = TagLocks()
         registry = _origin(self._quirks.api_host or host, plain_http)
         tls = TlsSettings(ca, client_certificate, client_key)
         warn = warn or _ignore
@@ -88,7 +99,16 @@ class RegistryClient:
         api_name = name
         if self._quirks.namespace is not None and "/" not in name:
             api_name = f"{self._quirks.namespace}/{name}"
-        return RegistryRepository(self._session, name, api_name)
+        return RegistryRepository(
+            self._session,
+            name,
+            api_name,
+            namespace=self._namespace,
+            quirks=self._quirks,
+            upload=self._upload,
+            capabilities=self._capabilities,
+            locks=self._locks,
+        )
 
     def repositories(self) -> Iterator[str]:
         """Every repository that the registry lists in its catalog, which many registries do not offer."""

@@ -92,6 +92,9 @@ class RecentDocuments:
         self._documents: OrderedDict[Digest, Document] = OrderedDict()
         self._lock = threading.Lock()
 
+    def __bool__(self) -> bool:
+        return bool(self._documents)
+
     def get(self, digest: Digest) -> Document | None:
         """The document, if it is remembered."""
         with self._lock:

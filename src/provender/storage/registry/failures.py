@@ -11,7 +11,16 @@ from typing import Final
 
 import msgspec
 
-from provender.errors import Denied, NotFound, ProvenderError, RateLimited, Unauthorized, Unavailable, Unsupported
+from provender.errors import (
+    Denied,
+    InvalidDocument,
+    NotFound,
+    ProvenderError,
+    RateLimited,
+    Unauthorized,
+    Unavailable,
+    Unsupported,
+)
 from provender.oci import Document, Index, Manifest
 from provender.oci.media_types import DOCKER_CONFIG, IMAGE_CONFIG
 from provender.storage.registry.origin import Origin
@@ -144,7 +153,10 @@ def artifact_refused(answer: Answer, document: Document, place: Place) -> Unsupp
     It speaks of the form only if the document has one that older registries, and allow-lists, do not know.
     """
     problem = problem_of(answer)
-    view = document.parse()
+    try:
+        view = document.parse()
+    except (InvalidDocument, Unsupported):
+        return None
     config = view.config if isinstance(view, Manifest) else None
     is_plain = isinstance(view, Index) or (config is not None and config.media_type in _IMAGE_CONFIGS)
     has_news = bool(view.artifact_type) or view.subject is not None

@@ -1,7 +1,7 @@
 """The index under a fallback tag, where a registry has no referrers API: what it lists, and edits of it. Pure.
 
-Registry layer, below `referrers` (distribution-spec, "Unavailable Referrers API"). What others wrote into it stays as it
-is; only our entry is added or taken away.
+Registry layer, below `referrers` (distribution-spec, "Unavailable Referrers API"). What others wrote into it stays as
+it is; only our entry is added or taken away.
 """
 
 from __future__ import annotations

@@ -105,7 +105,7 @@ class Referrers:
     def has_api(self, digest: Digest) -> bool:
         """True if the registry has the referrers API for this repository; asked with `digest` if it is not known."""
         known = self._capabilities.known(Feature.REFERRERS, self._calls.api_name)
-        return self._first_page(digest, None) is not None if known is None else known
+        return self._is_listed(digest, digest) is not None if known is None else known
 
     # The API
 

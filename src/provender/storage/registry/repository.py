@@ -1,47 +1,75 @@
 """One repository of a registry: all abilities that the distribution API gives (storage/abilities.py).
 
-Registry layer, top: over downloads, documents, uploads and listings. Safe from several threads.
+Registry layer, top: over downloads, documents, uploads, referrers and listings. Safe from several threads.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
+
+import msgspec
 
 from provender.errors import IntegrityError, InvalidDocument, NotFound, Unsupported
-from provender.oci import MAX_DOCUMENT_BYTES, Descriptor, Digest, Document
+from provender.oci import Descriptor, Digest, Document, Index, Manifest
 from provender.oci.reference import check_repository, check_tag, is_tag
 from provender.storage.abilities import BlobReader
-from provender.storage.registry.documents import ACCEPT, MAX_PUSH_BYTES, Documents, RecentDocuments
+from provender.storage.registry.calls import Calls
+from provender.storage.registry.capabilities import Capabilities, Feature
+from provender.storage.registry.documents import MAX_PUSH_BYTES, Documents, RecentDocuments
 from provender.storage.registry.download import Download
 from provender.storage.registry.failures import problem_of
 from provender.storage.registry.listing import list_names
 from provender.storage.registry.quirks import (
     DELETE_UNSUPPORTED_CODES,
     DELETE_UNSUPPORTED_STATUSES,
-    PROBE_ABSENT_STATUSES,
+    NO_TAG_PARAMETER_STATUSES,
+    HostQuirks,
 )
+from provender.storage.registry.referrers import Referrers, TagLocks
 from provender.storage.registry.scopes import Scopes
-from provender.storage.registry.session import Call, Session
-from provender.storage.registry.upload import Uploader
+from provender.storage.registry.session import Session
+from provender.storage.registry.upload import Uploader, UploadSettings
 from provender.storage.verify import VerifiedReader
 
 __all__ = ["RegistryRepository"]
 
+_PUT: Final = (201, 200, 202)
+_MAX_TAGS: Final = 10  # at once: what a registry has to take (distribution-spec 1.1+dev, end-7b)
+
 
 class RegistryRepository:
-    """Fetcher, Pusher, Mounter, Resolver, Tagger, TagLister and Deleter. `name` is as the user wrote it.
+    """Fetcher, Pusher, Mounter, Resolver, Tagger, TagLister, ReferrerLister and Deleter.
 
-    `api_name` is the name in the API, which differs on Docker Hub (`library/…`).
+    `name` is as the user wrote it; `api_name` is the name in the API, which differs on Docker Hub (`library/…`).
+    `namespace` is the host on whose behalf a mirror is asked. What is known of the host is shared with its other
+    repositories: `capabilities`, `locks`.
     """
 
-    def __init__(self, session: Session, name: str, api_name: str) -> None:
+    def __init__(
+        self,
+        session: Session,
+        name: str,
+        api_name: str,
+        *,
+        namespace: str | None = None,
+        quirks: HostQuirks | None = None,
+        upload: UploadSettings | None = None,
+        capabilities: Capabilities | None = None,
+        locks: TagLocks | None = None,
+    ) -> None:
         self.name = name
         self.session = session
         self.api_name = api_name
-        self._pull = Scopes.repository(api_name, "pull")
-        self._push = Scopes.repository(api_name, "pull", "push")
+        self._calls = Calls(session.host, name, api_name, namespace=namespace)
+        self._quirks = quirks or HostQuirks()
+        self._upload = upload or UploadSettings()
+        self._capabilities = capabilities or Capabilities()
         self._documents = Documents(session)
+        self._referrers = Referrers(
+            session, self._calls, self._documents, capabilities=self._capabilities, locks=locks or TagLocks()
+        )
         self._recent = RecentDocuments()
         self._opened: dict[Digest, str] = {}  # uploads that a mount opened instead
         self._lock = threading.Lock()
@@ -54,36 +82,33 @@ class RegistryRepository:
     def fetch(self, descriptor: Descriptor, *, offset: int = 0) -> BlobReader:
         """A verifying reader; a connection that breaks is resumed. Documents come from /manifests/, the rest from
         /blobs/."""
+        call = self._calls.content(descriptor)
         if not 0 <= offset <= descriptor.size:
             raise IntegrityError(
                 f"byte {offset} is outside of {descriptor.digest} with {descriptor.size} bytes",
                 code="invalid-offset",
-                where=self._where(descriptor.digest),
+                where=call.where,
                 hint="the partial content is longer than the whole; remove it and start again",
             )
-        headers = {"Accept": ACCEPT} if descriptor.is_document else {}
-        call = self._call("GET", self._content_path(descriptor), descriptor.digest, headers=headers)
         source = Download(self.session, call, descriptor, offset=offset)
         return VerifiedReader(source, descriptor, offset=offset, where=call.where)
 
     def exists(self, descriptor: Descriptor) -> bool:
         """True if the registry has the content, by one HEAD."""
-        headers = {"Accept": ACCEPT} if descriptor.is_document else {}
-        path = self._content_path(descriptor)
-        call = self._call("HEAD", path, descriptor.digest, headers=headers, ok=(200, 404))
+        call = self._calls.content(descriptor, method="HEAD", ok=(200, 404))
         return self.session.ask(call).status == 200
 
     # Resolver
 
     def resolve(self, target: str) -> Document:
-        """The document of a tag or digest, by one GET."""
+        """The document of a tag or digest, by one GET.
+
+        Where GETs count against a quota and HEADs do not (Docker Hub), what was read before is only asked for by HEAD.
+        """
         expected = _digest(target)
-        document = self._documents.get(
-            self._call(
-                "GET", self._manifest_path(target), target, headers={"Accept": ACCEPT}, limit=MAX_DOCUMENT_BYTES
-            ),
-            expected,
-        )
+        if self._quirks.counts_manifest_gets and (remembered := self._still(target, expected)) is not None:
+            return remembered
+        document = self._documents.get(self._calls.manifest(target), expected)
         self._recent.put(document)
         return document
 
@@ -93,9 +118,8 @@ class RegistryRepository:
         A registry whose answer leaves something out is asked by GET.
         """
         expected = _digest(target)
-        call = self._call("HEAD", self._manifest_path(target), target, headers={"Accept": ACCEPT})
         try:
-            found = self._documents.head(call)
+            found = self._documents.head(self._calls.manifest(target, method="HEAD"))
             if found is None or expected not in (None, found.digest):
                 found = self.resolve(target).descriptor.bare
         except NotFound:
@@ -110,52 +134,55 @@ class RegistryRepository:
     # Pusher and Mounter
 
     def push(self, descriptor: Descriptor, reader: BlobReader) -> None:
-        """Store a blob unless it is there: HEAD, POST, then one streamed PUT. After a mount that opened an upload, only
-        the PUT. A document is stored by its digest."""
-        where = self._where(descriptor.digest)
+        """Store a blob unless it is there: HEAD, POST, then one streamed PUT, or chunks where that does not do.
+
+        After a mount that opened an upload there is no HEAD and no POST. A document is stored by its digest.
+        """
         if descriptor.is_document:
-            self._push_as_document(descriptor, reader)
+            self.push_document(self._read_document(descriptor, reader))
             return
-        uploader = self._uploader(where)
+        uploader = self._uploader(descriptor.digest)
         with self._lock:
-            location = self._opened.pop(descriptor.digest, None)
-        if location is None:
-            probe = self._call(
-                "HEAD",
-                self._content_path(descriptor),
-                descriptor.digest,
-                scopes=self._push,
-                ok=(200, *PROBE_ABSENT_STATUSES),
-            )
+            opened = self._opened.pop(descriptor.digest, None)
+        if opened is None:
+            # With the scopes for pushing: the token is asked for once.
+            probe = msgspec.structs.replace(self._calls.content(descriptor, method="HEAD"), scopes=self._calls.pushing)
             if uploader.is_present(probe):
                 return
-            location = uploader.open(where)
-        uploader.put(location, descriptor, reader, where)
+        uploader.store(descriptor, reader, opened)
 
     def push_document(self, document: Document, tags: Sequence[str] = ()) -> None:
-        """Store a manifest or index under its digest or the first tag, then point the other tags at it, in order."""
-        names: list[str] = [check_tag(tag) for tag in tags]
-        if len(document.raw) > MAX_PUSH_BYTES:
-            raise InvalidDocument(
-                f"{document.digest} has {len(document.raw)} bytes; registries take {MAX_PUSH_BYTES} at most",
-                code="document-too-large",
-                where=self._where(document.digest),
-                hint="shorten its annotations, or split the index",
-            )
+        """Store a manifest or index under its digest or the first tag, then point the other tags at it, in order.
+
+        Several tags go along with the digest where the registry knows `?tag=`. A document with a subject is on the
+        subject's list of referrers afterwards.
+        """
+        names = [check_tag(tag) for tag in tags]
+        self._check_size(document.descriptor)
+        view = _view(document)
+        headers: Mapping[str, str] | None = None
         # A registry computes sha256 for what is pushed by tag, so another algorithm needs the digest first.
-        if not names or document.digest.algorithm != "sha256":
-            names.insert(0, document.digest)
+        is_by_digest = document.digest.algorithm != "sha256"
+        while names and (len(names) > 1 or is_by_digest) and self._may_send_tags:
+            accepted, headers = self._put_with_tags(document, names[:_MAX_TAGS])
+            if not accepted:
+                break
+            names = [name for name in names if name not in accepted]
+        if headers is None and (is_by_digest or not names):
+            headers = self._put(document, document.digest)
         for name in names:
-            self._put_document(document, name)
+            headers = self._put(document, name)
         self._recent.put(document)
+        if view is not None and view.subject is not None:
+            self._referrers.pushed(document, view, view.subject.digest, headers or {})
 
     def mount(self, descriptor: Descriptor, from_repository: str) -> bool:
         """Let the registry take a blob from another of its repositories (named as in the API); False: push it."""
-        where = self._where(descriptor.digest)
+        uploader = self._uploader(descriptor.digest)
         # The destination first: some token services look at the first scope only (go-containerregistry, write.go).
-        scopes = self._push | Scopes.repository(check_repository(from_repository), "pull")
-        call = self._call("POST", self._uploads_path, descriptor.digest, scopes=scopes)
-        location = self._uploader(where).mount(descriptor, from_repository, call)
+        scopes = self._calls.pushing | Scopes.repository(check_repository(from_repository), "pull")
+        call = msgspec.structs.replace(self._calls.uploads(self._calls.where(descriptor.digest)), scopes=scopes)
+        location = uploader.mount(descriptor, from_repository, call)
         if location:
             with self._lock:
                 self._opened[descriptor.digest] = location
@@ -167,108 +194,106 @@ class RegistryRepository:
         """Point a tag at a stored document: its bytes are put again under the tag."""
         check_tag(name)
         document = self._recent.get(descriptor.digest) or self.resolve(descriptor.digest)
-        self._put_document(document, name)
+        self._put(document, name)
 
     def untag(self, name: str) -> None:
         """Remove a tag; Unsupported on registries that delete by digest only."""
-        check_tag(name)
-        self._delete(self._manifest_path(name), name, "removing a tag without its content")
+        self._delete("manifests", check_tag(name), "removing a tag without its content")
 
     def tags(self) -> Iterator[str]:
         """Every tag once, page by page."""
-        call = self._call("GET", f"/v2/{self.api_name}/tags/list", None)
-        return list_names(self.session, call, "tags", is_tag)
+        return list_names(self.session, self._calls.tags(), "tags", is_tag)
+
+    # ReferrerLister
+
+    def referrers(self, digest: Digest, artifact_type: str | None = None) -> Iterator[Descriptor]:
+        """What names `digest` as its subject, by the referrers API or the fallback tag (see `ReferrerLister`)."""
+        return self._referrers.listed(digest, artifact_type)
 
     # Deleter
 
     def delete(self, descriptor: Descriptor) -> None:
-        """Remove a blob, or a document with all its tags."""
+        """Remove a blob, or a document with all its tags; it leaves its subject's list of referrers."""
+        subject = self._subject_of(descriptor) if descriptor.is_document else None
         self._recent.drop(descriptor.digest)
-        self._delete(self._content_path(descriptor), descriptor.digest, "deleting")
+        self._delete("manifests" if descriptor.is_document else "blobs", descriptor.digest, "deleting")
+        if subject is not None:
+            self._referrers.deleted(descriptor.digest, subject)
 
     # Internals
 
     @property
-    def _uploads_path(self) -> str:
-        return f"/v2/{self.api_name}/blobs/uploads/"
+    def _may_send_tags(self) -> bool:
+        return self._capabilities.known(Feature.TAG_PARAMETER) is not False
 
-    def _manifest_path(self, target: str) -> str:
-        return f"/v2/{self.api_name}/manifests/{target}"
-
-    def _content_path(self, descriptor: Descriptor) -> str:
-        kind = "manifests" if descriptor.is_document else "blobs"
-        return f"/v2/{self.api_name}/{kind}/{descriptor.digest}"
-
-    def _where(self, target: str | None) -> str:
-        if target is None:
-            return f"{self.session.host}/{self.name}"
-        return f"{self.session.host}/{self.name}{'@' if ':' in target else ':'}{target}"
-
-    def _uploader(self, where: str) -> Uploader:
+    def _uploader(self, digest: Digest) -> Uploader:
         return Uploader(
             self.session,
-            Call(method="POST", path=self._uploads_path, where=where, scopes=self._push, repository=self.api_name),
+            self._calls.uploads(self._calls.where(digest)),
+            capabilities=self._capabilities,
+            settings=self._upload,
+            quirks=self._quirks,
         )
 
-    def _call(
-        self,
-        method: str,
-        path: str,
-        target: str | None,
-        *,
-        scopes: Scopes | None = None,
-        headers: dict[str, str] | None = None,
-        body: bytes | None = None,
-        ok: tuple[int, ...] = (200,),
-        limit: int = 64 << 10,
-    ) -> Call:
-        return Call(
-            method=method,
-            path=path,
-            where=self._where(target),
-            scopes=scopes or self._pull,
-            repository=self.api_name,
-            headers=headers or {},
-            body=body,
-            ok=ok,
-            limit=limit,
-        )
+    def _put(self, document: Document, name: str) -> Mapping[str, str]:
+        """The headers of the answer to storing a document under a tag or its digest."""
+        return self._documents.put(self._calls.put(document, name, ok=_PUT), document).headers
 
-    def _put_document(self, document: Document, name: str) -> None:
-        call = self._call(
-            "PUT",
-            self._manifest_path(name),
-            name,
-            scopes=self._push,
-            headers={"Content-Type": document.descriptor.media_type, "Content-Length": str(len(document.raw))},
-            body=document.raw,
-            ok=(201, 200, 202),
-        )
-        self._documents.put(call, document)
+    def _put_with_tags(self, document: Document, names: Sequence[str]) -> tuple[set[str], Mapping[str, str] | None]:
+        """The tags that came along with the digest, and the headers of the answer if the document is stored now.
 
-    def _push_as_document(self, descriptor: Descriptor, reader: BlobReader) -> None:
+        A registry that does not know the parameter ignores it, which is remembered.
+        """
+        call = self._calls.put(document, document.digest, tags=names, ok=(*_PUT, *NO_TAG_PARAMETER_STATUSES))
+        answer = self._documents.put(call, document)
+        told = {name.strip() for name in answer.headers.get("oci-tag", "").split(",")}
+        accepted = told.intersection(names) if answer.status in _PUT else set[str]()
+        self._capabilities.learn(Feature.TAG_PARAMETER, offered=bool(accepted))
+        return accepted, answer.headers if answer.status in _PUT else None
+
+    def _read_document(self, descriptor: Descriptor, reader: BlobReader) -> Document:
+        self._check_size(descriptor)
+        verified = VerifiedReader(reader, descriptor, where=self._calls.where(descriptor.digest))
         chunks: list[bytes] = []
-        verified = VerifiedReader(reader, descriptor, where=self._where(descriptor.digest))
+        while chunk := verified.read():
+            chunks.append(chunk)
+        return Document(descriptor, b"".join(chunks))
+
+    def _check_size(self, descriptor: Descriptor) -> None:
         if descriptor.size > MAX_PUSH_BYTES:
             raise InvalidDocument(
                 f"{descriptor.digest} has {descriptor.size} bytes; registries take {MAX_PUSH_BYTES} at most",
                 code="document-too-large",
-                where=self._where(descriptor.digest),
+                where=self._calls.where(descriptor.digest),
                 hint="shorten its annotations, or split the index",
             )
-        while chunk := verified.read():
-            chunks.append(chunk)
-        self._put_document(Document(descriptor, b"".join(chunks)), descriptor.digest)
 
-    def _delete(self, path: str, target: str, what: str) -> None:
-        scopes = Scopes.repository(self.api_name, "delete", "pull", "push")
-        call = self._call("DELETE", path, target, scopes=scopes, ok=(202, 200, 204, 403, *DELETE_UNSUPPORTED_STATUSES))
+    def _still(self, target: str, expected: Digest | None) -> Document | None:
+        """The document that was read before, if `target` still names it; by one HEAD, or none if there is nothing."""
+        if (expected is None and not self._recent) or (expected is not None and self._recent.get(expected) is None):
+            return None
+        found = self._documents.head(self._calls.manifest(target, method="HEAD"))
+        return None if found is None else self._recent.get(expected or found.digest)
+
+    def _subject_of(self, descriptor: Descriptor) -> Digest | None:
+        """The subject of a document that is to be deleted, where its entry in a list is ours to delete."""
+        if self._referrers.has_api(descriptor.digest):
+            return None
+        try:
+            view = _view(self._recent.get(descriptor.digest) or self.resolve(descriptor.digest))
+        except (InvalidDocument, IntegrityError, Unsupported):
+            return None  # whatever it is, it can be deleted
+        return None if view is None or view.subject is None else view.subject.digest
+
+    def _delete(self, kind: str, target: str, what: str) -> None:
+        call = self._calls.delete(kind, target, (202, 200, 204, 403, *DELETE_UNSUPPORTED_STATUSES))
         answer = self.session.ask(call)
         if answer.status < 300:
             return
-        if answer.status == 403 and problem_of(answer).code not in DELETE_UNSUPPORTED_CODES:
+        problem = problem_of(answer)
+        if answer.status == 403 and problem.code not in DELETE_UNSUPPORTED_CODES:
             raise self.session.error(answer, call)
-        said = f"{answer.status} {problem_of(answer).code}".strip()
+        said = f"{answer.status} {problem.code}".strip()
         raise Unsupported(
             f"{self.session.host} does not offer {what} (it answered {said})",
             code="delete-unsupported",
@@ -283,3 +308,11 @@ def _digest(target: str) -> Digest | None:
         return Digest(target)
     check_tag(target)
     return None
+
+
+def _view(document: Document) -> Manifest | Index | None:
+    """The view of a document; None for one that only a registry has to understand."""
+    try:
+        return document.parse()
+    except (InvalidDocument, Unsupported):
+        return None

@@ -67,6 +67,8 @@ class Uploader:
         self._capabilities = capabilities
         self._settings = settings
         self._quirks = quirks
+        self._is_sending = False
+        self._may_renew = True
 
     def is_present(self, probe: Call) -> bool:
         """True if the HEAD `probe` finds the blob."""
@@ -121,15 +123,20 @@ class Uploader:
             return self._chunk_bytes(descriptor, 0) is not None
         if isinstance(error, NotFound) and error.code == "upload-lost":
             return True
-        # The next attempt begins with a POST, which is answered by a challenge and gets another token.
-        return error.retryable or isinstance(error, Unauthorized)
+        if isinstance(error, Unauthorized):
+            # A token that ran out under the content: the next POST gets another one. Refused to a POST it stays so.
+            renews, self._may_renew = self._may_renew and self._is_sending, False
+            return renews
+        return error.retryable
 
     def _attempt(self, descriptor: Descriptor, reader: BlobReader, opened: str | None) -> None:
+        self._is_sending = False
         if opened is None and self._chunk_bytes(descriptor, 0) is None and self._posts_at_once(reader):
             opened = self._post(descriptor, reader)
             if opened is None:
                 return
         location, least = self._open(descriptor) if opened is None else (opened, 0)
+        self._is_sending = True
         size = self._chunk_bytes(descriptor, least)
         if size is None:
             self._put(location, descriptor, reader)

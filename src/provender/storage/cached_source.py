@@ -1,0 +1,50 @@
+"""A repository read through the blob cache: what was read once is not asked for again.
+
+Storage layer, over the cache and any storage that resolves and fetches. For reading artifacts one at a time; a project's
+sync fills the cache itself.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Protocol
+
+from provender.oci import Descriptor, Digest, Document
+from provender.storage.abilities import BlobReader, Fetcher, Resolver
+from provender.storage.cache import BlobCache, CachedFetcher
+
+__all__ = ["LARGEST_KEPT_BYTES", "CachedSource"]
+
+# A larger blob is read from the cache if it is there, but does not go into it: a pull that writes 1 GiB twice takes
+# twice as long (measured), and few ask for the same one again.
+LARGEST_KEPT_BYTES: Final = 64 << 20
+
+
+class _Origin(Resolver, Fetcher, Protocol):
+    """What is read."""
+
+
+class CachedSource:
+    """Resolver and Fetcher: tags are asked of `origin` every time; documents and blobs only if the cache lacks them."""
+
+    def __init__(self, origin: _Origin, cache: BlobCache, *, largest_bytes: int = LARGEST_KEPT_BYTES) -> None:
+        self._origin = origin
+        self._cache = cache
+        self._fetcher = CachedFetcher(origin, cache)
+        self._largest_bytes = largest_bytes
+
+    def resolve(self, target: str) -> Document:
+        """The document of a tag, by asking, or of a digest."""
+        if ":" in target:
+            return self._fetcher.document(Digest(target), lambda: self._origin.resolve(target))
+        document = self._origin.resolve(target)
+        return self._fetcher.document(document.digest, lambda: document)
+
+    def fetch(self, descriptor: Descriptor, *, offset: int = 0) -> BlobReader:
+        """A reader of the content (see `Fetcher.fetch`)."""
+        if descriptor.size <= self._largest_bytes:
+            return self._fetcher.fetch(descriptor, offset=offset)
+        return self._cache.open(descriptor, offset=offset) or self._origin.fetch(descriptor, offset=offset)
+
+    def exists(self, descriptor: Descriptor) -> bool:
+        """True if the cache or the origin has the content."""
+        return self._fetcher.exists(descriptor)
