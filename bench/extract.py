@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bench.ground import Ground
 from bench.layouts import Layer, write_layout
-from bench.material import archive, drop, small_files
+from bench.material import archive, small_files
 from bench.measure import Claim, Outcome, Row, compare
 
 _LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
@@ -16,15 +16,18 @@ _LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
 def run(ground: Ground) -> Outcome:
     """`provender pull` of a layout against `tar -xzf`, with and without what each takes for a single file."""
     count = ground.scaled(20_000)
-    out = ground.root / "out"
+    out, aside = ground.root / "out", ground.root / "aside"
     contenders = []
     for text, files in ((f"{count} files", count), ("one file", 1)):
         layout = ground.root / f"layout-{files}"
         blob = _store(ground, layout, files)
         contenders += [
-            ground.contender(f"GNU tar -xzf, {text}", ["tar", "-xzf", blob, "-C", out], fresh=[out]),
+            ground.contender(f"GNU tar -xzf, {text}", ["tar", "-xzf", blob, "-C", out], fresh=[out], aside=aside),
             ground.contender(
-                f"provender pull, {text}", [ground.provender, "pull", f"layout:{layout}:v1", "-o", out], fresh=[out]
+                f"provender pull, {text}",
+                [ground.provender, "pull", f"layout:{layout}:v1", "-o", out],
+                fresh=[out],
+                aside=aside,
             ),
         ]
     rows = compare(contenders, runs=ground.runs)
@@ -41,10 +44,9 @@ def run(ground: Ground) -> Outcome:
 
 def _store(ground: Ground, layout: Path, files: int) -> Path:
     """A layout with one artifact of so many files; where the blob of its archive is."""
-    tree, packed = ground.root / "tree", ground.root / "packed.tar.gz"
+    tree, packed = ground.root / f"tree-{files}", ground.root / "packed.tar.gz"
     small_files(tree, count=files)
     archive(tree, packed)
-    drop(tree)
     return write_layout(layout, [Layer(packed, _LAYER)], tag="v1")[0]
 
 

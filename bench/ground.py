@@ -59,15 +59,28 @@ class Ground:
             raise SystemExit(f"{' '.join(words)}: exit {done.returncode}\n{done.stderr.decode()[-2000:]}")
 
     def contender(
-        self, name: str, command: Sequence[str | Path], *, cwd: Path | None = None, fresh: Sequence[Path] = ()
+        self,
+        name: str,
+        command: Sequence[str | Path],
+        *,
+        cwd: Path | None = None,
+        fresh: Sequence[Path] = (),
+        aside: Path | None = None,
     ) -> Contender:
-        """A contender in this environment, before each of whose runs the directories `fresh` are made empty."""
-        return Contender(name, [str(word) for word in command], cwd or self.root, _emptying(fresh), self.env)
+        """A contender in this environment, before each of whose runs the directories `fresh` are made empty.
+
+        With `aside` they are moved there instead: a file system may take long to use again what was deleted just now
+        (ext4 searches for inodes that were not), which is not to be paid for by whoever makes files next.
+        """
+        return Contender(name, [str(word) for word in command], cwd or self.root, _emptying(fresh, aside), self.env)
 
 
-def _emptying(folders: Sequence[Path]) -> Callable[[], None]:
+def _emptying(folders: Sequence[Path], aside: Path | None) -> Callable[[], None]:
     def empty() -> None:
         for folder in folders:
+            if aside is not None and folder.exists():
+                aside.mkdir(exist_ok=True)
+                folder.rename(aside / str(len(os.listdir(aside))))
             drop(folder)
             folder.mkdir()
         if folders:

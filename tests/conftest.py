@@ -41,6 +41,7 @@ def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("DOCKER_CONFIG", str(path / ".docker"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(path / ".cache"))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(path / ".config"))
+    monkeypatch.setenv("CONTAINERS_REGISTRIES_CONF", os.devnull)
     monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
     return path
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from interop.dataset_matrix import write_matrix
 from interop.programs import Program, program
 from interop.registries import ABSENT, KINDS, WITH_PASSWORDS, Registries, Registry
 from interop.trees import write_sample
@@ -157,6 +158,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     terminalreporter.write_line("peers: " + (", ".join(sorted(used)) or "none"))
     for reason in ABSENT.values():
         terminalreporter.write_line(f"not run: {reason}")
+    write_matrix(terminalreporter, terminalreporter.stats)
 
 
 def _shown(counts: Counter[str] | None) -> str:

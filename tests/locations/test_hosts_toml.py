@@ -108,8 +108,7 @@ def test_a_rule_of_ours_stands_in_for_a_file_that_is_refused(machine: Machine) -
     config.write_text("version: 1\nrewrites: [{prefix: ghcr.io, location: corp.example/ghcr}]\n")
     with pytest.raises(InvalidProject):
         machine.read("quay.io/a/b")
-    with pytest.raises(InvalidProject):
-        machine.read("ghcr.io/a/b")  # read all the same: a block could be in it
+    assert machine.read("ghcr.io/a/b") == [("corp.example/ghcr/a/b", "tags and digests")]
 
 
 def test_headers_are_refused(machine: Machine) -> None:
@@ -190,7 +189,7 @@ def test_registries_conf_is_stronger_for_the_same_host(machine: Machine) -> None
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("[host", "line 1"),
+        ("\n[host]]", "line 2"),
         ("server = 1\n", r"\$\.server"),
         ('[host."https://m.example"]\ncapabilities = ["sing"]\n', "capabilities"),
         ('[host."ftp://m.example"]\n', "no http or https URL"),
@@ -211,8 +210,8 @@ def test_a_broken_file_is_named_with_what_is_wrong(machine: Machine, text: str, 
     assert "s3cret" not in f"{caught.value.message}{caught.value.where}{caught.value.hint}"
 
 
-def test_an_alias_never_takes_mirrors_from_here(machine: Machine) -> None:
-    machine.write("ghcr.io", '[host."https://m.example"]\n')
+def test_an_alias_never_takes_anything_from_here(machine: Machine) -> None:
+    machine.write("ghcr.io", '[host."https://m.example"]\nskip_verify = true\n')
     assert machine.locations("g=ghcr.io/acme").route(Reference.parse("g/tool")).is_direct
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from provender.errors import Denied, InvalidProject, NotFound, Unauthorized, Unsupported
+from provender.errors import Denied, InvalidProject, NotFound, Unauthorized, Unavailable, Unsupported
 from provender.locations import Locations
 from provender.oci import EMPTY_BYTES, EMPTY_DESCRIPTOR, Document, Reference
 from provender.storage.layout import LayoutStorage
@@ -26,15 +26,27 @@ def registry() -> Iterator[TestRegistry]:
         yield running
 
 
-def storages(cwd: Path, *flags: str, plain_http: bool | None = None) -> Storages:
+def storages(
+    cwd: Path,
+    *flags: str,
+    plain_http: bool | None = None,
+    is_offline: bool = False,
+    warn: Callable[[str], None] | None = None,
+) -> Storages:
     locations = Locations.gather(
         environ={"HOME": str(cwd)},
         cwd=cwd,
         flags=flags,
         project_dir=cwd,
-        system_file=cwd / "etc" / "registries.yaml",
+        system_dir=cwd / "etc",
     )
-    return Storages(locations, environ={"HOME": str(cwd)}, plain_http=plain_http)
+    return Storages(
+        locations,
+        environ={"HOME": str(cwd)},
+        plain_http=plain_http,
+        is_offline=is_offline,
+        warn=warn or (lambda _: None),
+    )
 
 
 def configure(cwd: Path, text: str) -> None:
@@ -226,10 +238,61 @@ from provender.locations import Locations
 from provender.oci import Reference
 from provender.storage.open import Storages
 cwd = Path(sys.argv[1])
-locations = Locations.gather(environ={}, cwd=cwd, flags=["acme=layout:store"], system_file=cwd / "none.yaml")
+locations = Locations.gather(environ={}, cwd=cwd, flags=["acme=layout:store"], system_dir=cwd / "etc")
 with Storages(locations, environ={}) as opener:
     opener.open(Reference.parse("acme/tool"), create=True).writable
     opener.open(Reference.parse("layout:single"), create=True).writable
 print(sorted({"urllib3", "ssl", "http", "yaml", "rich", "asyncio"}.intersection(sys.modules)))
 """
     assert finish([start_python(code, str(tmp_path))]) == ["[]\n"]
+
+
+def test_a_store_with_mirrors_is_read_offline_without_them(tmp_path: Path) -> None:
+    binding = "registries: {acme: {location: 'layout:../store', mirrors: [{location: mirror.example}]}}"
+    configure(tmp_path, binding)
+    with storages(tmp_path, is_offline=True) as opener:
+        document = put(opener.open(Reference.parse("acme/tool"), create=True).writable, "1.0")
+        assert opener.open(Reference.parse("acme/tool")).storage.resolve("1.0") == document
+
+
+def test_a_registry_with_mirrors_is_refused_offline(tmp_path: Path) -> None:
+    configure(tmp_path, "registries: {acme: {location: home.example, mirrors: [{location: mirror.example}]}}")
+    with storages(tmp_path, is_offline=True) as opener, pytest.raises(Unavailable) as caught:
+        opener.open(Reference.parse("acme/tool"))
+    assert (caught.value.code, caught.value.where) == ("offline", "acme/tool")
+
+
+def test_the_location_of_a_mirrored_alias_is_what_is_written(tmp_path: Path, registry: TestRegistry) -> None:
+    configure(
+        tmp_path, f"registries: {{acme: {{location: '{registry.host}/p', mirrors: [{{location: mirror.example}}]}}}}"
+    )
+    with storages(tmp_path) as opener:
+        opened = opener.open(Reference.parse("acme/tool"))
+        assert isinstance(opened.writable, RegistryRepository)
+        assert put(opened.writable, "1.0").digest == registry.tags("p/tool")["1.0"]
+        assert opened.location == f"{registry.host}/p/tool"
+
+
+def test_a_store_that_is_absent_is_no_reason_not_to_read_a_mirror(tmp_path: Path, registry: TestRegistry) -> None:
+    registry.push_artifact("tool", "1.0", [b"layer"])
+    mirror = f"{{location: '{registry.host}', resolve: true}}"
+    configure(tmp_path, f"registries: {{acme: {{location: 'layout:../absent', mirrors: [{mirror}]}}}}")
+    with storages(tmp_path) as opener:
+        opened = opener.open(Reference.parse("acme/tool"))
+        assert opened.storage.resolve("1.0").digest == registry.tags("tool")["1.0"]
+        with pytest.raises(NotFound):
+            _ = opened.writable
+    assert not (tmp_path / "absent").exists()
+
+
+def test_plain_http_that_another_tools_file_asks_for_is_told_once(tmp_path: Path, registry: TestRegistry) -> None:
+    conf = tmp_path / "etc" / "containers" / "registries.conf"
+    conf.parent.mkdir(parents=True)
+    conf.write_text(
+        f'[[registry]]\nlocation = "h.example"\ninsecure = true\n[[registry]]\nlocation = "{registry.host}"\n'
+    )
+    told: list[str] = []
+    with storages(tmp_path, warn=told.append) as opener:
+        for name in ("h.example/a", "h.example/b", f"{registry.host}/a"):
+            opener.open(Reference.parse(name))
+    assert told == [f"h.example is asked without TLS, as {conf}: registry 1 says"]

@@ -15,7 +15,7 @@ from provender.project.check import check
 from provender.project.report import CheckReport, SyncReport
 from provender.project.sources import Source
 from provender.project.sources.oci import OciSource
-from provender.project.sync import SyncOptions, Synchroniser
+from provender.project.sync import Synchroniser, SyncOptions
 from provender.storage.cache import BlobCache
 from provender.storage.open import Storages
 from provender.storage.roots import StoreRoot
@@ -102,7 +102,9 @@ class LocalProject:
 
     def files(self, name: str) -> dict[str, str]:
         """The files of a directory with their content."""
-        return {path: content.decode() for path, (kind, _, content) in everything(self.path(name)).items() if kind == "file"}
+        return {
+            path: content.decode() for path, (kind, _, content) in everything(self.path(name)).items() if kind == "file"
+        }
 
     def look(self) -> Tree:
         """Everything of the project but our own state, modes and the lock's bytes included."""
@@ -116,7 +118,9 @@ class LocalProject:
         """What a run should not leave: staging directories, temporary files, notes for a killed run's successor."""
         found = []
         for folder, names, files in os.walk(self.directory):
-            found += [os.path.join(folder, name) for name in (*names, *files) if ".provender-" in name or ".tmp" in name]
+            found += [
+                os.path.join(folder, name) for name in (*names, *files) if ".provender-" in name or ".tmp" in name
+            ]
         own = self.directory / ".provender"
         if own.is_dir():
             known = {".gitignore", "index", "lock", "state.json", "registries.yaml"}

@@ -93,6 +93,7 @@ class TestRegistry:
         self._tokens: dict[str, _Token] = {}
         self._lock = threading.RLock()
         self._server: Server | None = None
+        self._port = 0
 
     def __enter__(self) -> Self:
         self._server = Server(self.answer, self.take_fault, self.tls)
@@ -106,6 +107,17 @@ class TestRegistry:
         server.stop()
         if kind is None and server.errors:
             raise RuntimeError("the test registry failed") from server.errors[0]
+
+    def go_down(self) -> None:
+        """Refuse connections at the same address, until `come_back`."""
+        self._port = self._running.port
+        self._running.stop()
+
+    def come_back(self) -> None:
+        """Listen again; content and tokens are as they were, uploads are lost."""
+        self.content.uploads.clear()
+        self._server = Server(self.answer, self.take_fault, self.tls, self._port)
+        self._server.start()
 
     @property
     def _running(self) -> Server:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from provender.storage.registry import (
     Credential,
     CredentialSource,
     FixedCredential,
+    Gates,
     HttpTransport,
     NoCredentials,
     RegistryClient,
@@ -20,9 +23,13 @@ __all__ = ["Connector"]
 
 
 class Connector:
-    """Makes clients for test registries; keeps what they slept, warned of and logged."""
+    """Makes clients for test registries; keeps what they slept, warned of and logged.
+
+    `on_sleep` is called behind each sleep: for what happens in the registry meanwhile.
+    """
 
     def __init__(self) -> None:
+        self.on_sleep: Callable[[], object] = lambda: None
         self.sleeps: list[float] = []
         self.warnings: list[str] = []
         self.lines: list[str] = []
@@ -39,6 +46,7 @@ class Connector:
         namespace: str | None = None,
         upload: UploadSettings | None = None,
         quirks: HostQuirks | None = None,
+        gates: Gates | None = None,
     ) -> RegistryClient:
         return RegistryClient(
             registry.host,
@@ -50,11 +58,15 @@ class Connector:
             namespace=namespace,
             upload=upload,
             quirks=quirks,
-            timing=Timing(
-                sleep=self._sleep, monotonic=lambda: self.time, now=lambda: self.time, jitter=lambda most: most
-            ),
+            gates=gates,
+            timing=self.timing,
             warn=self.warnings.append,
         )
+
+    @property
+    def timing(self) -> Timing:
+        """The clocks of the clients: the time goes on by sleeping alone."""
+        return Timing(sleep=self._sleep, monotonic=lambda: self.time, now=lambda: self.time, jitter=lambda most: most)
 
     def user(self, registry: TestRegistry) -> FixedCredential:
         """The registry's own user."""
@@ -65,3 +77,4 @@ class Connector:
     def _sleep(self, seconds: float) -> None:
         self.sleeps.append(seconds)
         self.time += seconds
+        self.on_sleep()

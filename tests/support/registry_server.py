@@ -23,11 +23,11 @@ _TakeFault = Callable[[Request], Action | None]
 class Server:
     """A server on a port that the system hands out; `stop` ends every connection and thread."""
 
-    def __init__(self, answer: _Answer, take_fault: _TakeFault, tls: tuple[str, str] | None) -> None:
+    def __init__(self, answer: _Answer, take_fault: _TakeFault, tls: tuple[str, str] | None, port: int = 0) -> None:
         self.answer = answer
         self.take_fault = take_fault
         self.stopping = threading.Event()
-        self._http = _HttpServer(self, tls)
+        self._http = _HttpServer(self, tls, port)
         self._thread = threading.Thread(target=self._http.serve_forever, args=(0.02,), name="test-registry")
 
     @property
@@ -59,7 +59,7 @@ class _HttpServer(ThreadingHTTPServer):
     block_on_close = True
     request_queue_size = 64
 
-    def __init__(self, owner: Server, tls: tuple[str, str] | None) -> None:
+    def __init__(self, owner: Server, tls: tuple[str, str] | None, port: int) -> None:
         self.owner = owner
         self.connections = 0
         self.errors: list[BaseException] = []
@@ -69,7 +69,7 @@ class _HttpServer(ThreadingHTTPServer):
         if tls is not None:
             self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             self._tls.load_cert_chain(*tls)
-        super().__init__(("127.0.0.1", 0), _Handler)
+        super().__init__(("127.0.0.1", port), _Handler)
 
     def server_bind(self) -> None:
         # HTTPServer.server_bind asks the resolver for the host's name, which can take seconds.

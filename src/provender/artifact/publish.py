@@ -1,7 +1,8 @@
 """Files published as an artifact: packed, pushed, and named by a manifest that comes last. Artifact layer.
 
 What is written is image-spec 1.1 in the shape that `oras push` gives it, without the time of the push: the same input
-gives the same digest. The form for image-spec 1.0 carries the type in the config's media type.
+gives the same digest. Two forms are for registries that do not take this: the one of image-spec 1.0 carries the type in
+the config's media type, and the one with an image's config (for allow-lists such as GitLab's) in an annotation.
 """
 
 from __future__ import annotations
@@ -19,15 +20,23 @@ from provender.artifact.pack import PackedLayer, Source, check_media_type, pack
 from provender.errors import IntegrityError, InvalidReference, NotFound
 from provender.oci import EMPTY_BYTES, EMPTY_DESCRIPTOR, Descriptor, Document, Manifest
 from provender.oci.annotations import CREATED, TITLE
-from provender.oci.media_types import EMPTY, MANIFEST, UNKNOWN_ARTIFACT, UNKNOWN_CONFIG
+from provender.oci.media_types import EMPTY, IMAGE_CONFIG, MANIFEST, UNKNOWN_ARTIFACT, UNKNOWN_CONFIG
 from provender.oci.reference import check_tag
-from provender.storage.abilities import BlobReader, Pusher
+from provender.storage.abilities import Pusher
+from provender.storage.rewindable import FileReader, Rewindable
 from provender.storage.verify import BytesReader
 from provender.transfer.pool import Cancellation, run_all
-from provender.transfer.progress import NO_PROGRESS, Progress, WatchedReader
+from provender.transfer.progress import NO_PROGRESS, Progress, WatchedContent
 
-__all__ = ["ConfigFile", "PublishOptions", "publish"]
+__all__ = ["COMPAT_TYPE", "ArtifactCompat", "ConfigFile", "PublishOptions", "publish"]
 
+COMPAT_TYPE: Final = "dev.provender.artifact.type"
+"""The annotation that has the artifact's type where its config pretends to be an image's."""
+
+ArtifactCompat = Literal["image-config", "config-type"]
+
+# The least that image-spec wants of an image's config (config.md), for registries that look into it.
+_IMAGE_CONFIG_BYTES: Final = b'{"architecture":"unknown","os":"unknown","rootfs":{"type":"layers","diff_ids":[]}}'
 _EMPTY_EMBEDDED: Final = msgspec.structs.replace(EMPTY_DESCRIPTOR, data=base64.b64encode(EMPTY_BYTES).decode())
 
 
@@ -49,7 +58,8 @@ class PublishOptions(msgspec.Struct, frozen=True, kw_only=True):
 
     `annotations` are the manifest's. `file_annotations` go by title, with `$manifest` and `$config`; a title among them
     renames. `created_s` (SOURCE_DATE_EPOCH) is written as the time of creation and given to packed members; None leaves
-    the time out.
+    the time out. `artifact_compat` chooses a form for registries that refuse artifacts: `config-type` is `image_spec`
+    v1.0, `image-config` pretends to be an image.
     """
 
     artifact_type: str | None = None
@@ -57,9 +67,17 @@ class PublishOptions(msgspec.Struct, frozen=True, kw_only=True):
     annotations: Mapping[str, str] = {}
     file_annotations: Mapping[str, Mapping[str, str]] = {}
     image_spec: Literal["v1.1", "v1.0"] = "v1.1"
+    artifact_compat: ArtifactCompat | None = None
     created_s: int | None = None
     subject: Descriptor | None = None
     jobs: int = 5
+
+    @property
+    def form(self) -> Literal["v1.1", "config-type", "image-config"]:
+        """Where the type stands: in `artifactType`, in the config's media type, or in an annotation."""
+        if self.artifact_compat is not None:
+            return self.artifact_compat
+        return "v1.1" if self.image_spec == "v1.1" else "config-type"
 
 
 def publish(
@@ -91,13 +109,13 @@ def publish(
         if not layers:
             # A manifest without any layer fails at some registries (image-spec issue 1025).
             descriptors = [_EMPTY_EMBEDDED]
-            blobs.append((EMPTY_DESCRIPTOR, None))
+            blobs.append((EMPTY_DESCRIPTOR, EMPTY_BYTES))
         document = Document.author(_manifest(options, config, descriptors))
         blobs += [(layer.descriptor, layer.path) for layer in layers]
         work = _Work(target, progress, cancellation)
-        unique = {descriptor.digest: (descriptor, path) for descriptor, path in blobs}
+        unique = {descriptor.digest: (descriptor, content) for descriptor, content in blobs}
         run_all(
-            [work.task(descriptor, path) for descriptor, path in unique.values()],
+            [work.task(descriptor, content) for descriptor, content in unique.values()],
             jobs=options.jobs,
             cancellation=cancellation,
         )
@@ -111,7 +129,13 @@ def _check_options(options: PublishOptions) -> None:
     if options.config is None:
         return
     check_media_type(options.config.media_type, "config")
-    if options.image_spec == "v1.0" and options.artifact_type is not None:
+    if options.form == "image-config":
+        raise InvalidReference(
+            "an artifact that pretends to be an image has an image's config, so it cannot have another one",
+            code="conflicting-options",
+            hint="leave out the config, publish it as a file, or use --artifact-compat config-type",
+        )
+    if options.form == "config-type" and options.artifact_type is not None:
         raise InvalidReference(
             "with image-spec v1.0 an artifact has its type from its config, so a config and a type exclude each other",
             code="conflicting-options",
@@ -174,8 +198,8 @@ def _annotated(layer: PackedLayer, source: Source, options: PublishOptions) -> D
 
 def _config(
     options: PublishOptions, cancellation: Cancellation
-) -> tuple[Descriptor, list[tuple[Descriptor, str | None]]]:
-    """The config's descriptor, and the blob to push with the path of its file (None: the empty JSON)."""
+) -> tuple[Descriptor, list[tuple[Descriptor, str | bytes]]]:
+    """The config's descriptor, and the blob to push with the path of its file, or its bytes."""
     notes = dict(sorted(options.file_annotations.get(CONFIG_KEY, {}).items())) or None
     if options.config is not None:
         if os.path.isdir(options.config.path):
@@ -184,17 +208,22 @@ def _config(
         packed = pack(source, "", cancellation=cancellation)
         config = msgspec.structs.replace(packed.descriptor, annotations=notes)
         return config, [(config.bare, packed.path)]
-    if options.image_spec == "v1.0":
+    if options.form == "image-config":
+        config = Descriptor.of(_IMAGE_CONFIG_BYTES, IMAGE_CONFIG, annotations=notes)
+        return config, [(config.bare, _IMAGE_CONFIG_BYTES)]
+    if options.form == "config-type":
         config = Descriptor.of(EMPTY_BYTES, options.artifact_type or UNKNOWN_CONFIG, annotations=notes)
-        return config, [(config.bare, None)]
-    return msgspec.structs.replace(_EMPTY_EMBEDDED, annotations=notes), [(EMPTY_DESCRIPTOR, None)]
+        return config, [(config.bare, EMPTY_BYTES)]
+    return msgspec.structs.replace(_EMPTY_EMBEDDED, annotations=notes), [(EMPTY_DESCRIPTOR, EMPTY_BYTES)]
 
 
 def _manifest(options: PublishOptions, config: Descriptor, layers: Sequence[Descriptor]) -> Manifest:
-    artifact_type = options.artifact_type if options.image_spec == "v1.1" else None
-    if options.image_spec == "v1.1" and options.config is None:
+    artifact_type = options.artifact_type if options.form == "v1.1" else None
+    if options.form == "v1.1" and options.config is None:
         artifact_type = options.artifact_type or UNKNOWN_ARTIFACT
     notes = {**options.file_annotations.get(MANIFEST_KEY, {}), **options.annotations}
+    if options.form == "image-config":
+        notes[COMPAT_TYPE] = options.artifact_type or UNKNOWN_ARTIFACT
     if options.created_s is not None:
         notes.setdefault(CREATED, _rfc3339(options.created_s))
     return Manifest(
@@ -228,19 +257,20 @@ class _Work:
         self._progress = progress
         self._cancellation = cancellation
 
-    def task(self, descriptor: Descriptor, path: str | None) -> Callable[[], None]:
-        return lambda: self._push(descriptor, path)
+    def task(self, descriptor: Descriptor, content: str | bytes) -> Callable[[], None]:
+        return lambda: self._push(descriptor, content)
 
-    def _push(self, descriptor: Descriptor, path: str | None) -> None:
+    def _push(self, descriptor: Descriptor, content: str | bytes) -> None:
         self._cancellation.check()
         task = self._progress.start(descriptor.title or descriptor.digest.short, descriptor.size)
         with (
-            _opened(path) as source,
-            WatchedReader(source, self._progress, task, self._cancellation) as reader,
+            _opened(content) as source,
+            WatchedContent(source, self._progress, task, self._cancellation) as reader,
         ):
             self._target.push(descriptor, reader)
         self._progress.done(task)
 
 
-def _opened(path: str | None) -> BlobReader:
-    return BytesReader(EMPTY_BYTES) if path is None else open(path, "rb")
+def _opened(content: str | bytes) -> Rewindable:
+    """The reader of bytes, or of the file at a path."""
+    return BytesReader(content) if isinstance(content, bytes) else FileReader(content)

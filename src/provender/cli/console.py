@@ -10,6 +10,7 @@ import os
 import sys
 import unicodedata
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Literal, Protocol, TextIO
 
 from provender.errors import ProvenderError
@@ -76,6 +77,8 @@ class Console:
         self.color: Literal["auto", "always", "never"] = "auto"
         self.subject: str | None = None
         """What the command is about: the place of an error that knows no better one."""
+        self.directory: str | None = None
+        """Where the command writes: the place of a failure of the system that names no file."""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Console:
@@ -118,6 +121,10 @@ class Console:
         """Exact bytes on stdout (a manifest)."""
         self._out.flush()
         self._write_bytes(content)
+
+    def help(self, text: str) -> None:
+        """The help of a command that was not asked for it: on stderr, for it is no result."""
+        self._say(text)
 
     def document(self, kind: str, fields: Mapping[str, object]) -> None:
         """The one JSON document of a command in JSON mode, with its `kind` and the version of its shape."""
@@ -200,9 +207,11 @@ class Console:
             self._display = None
 
     def _say(self, text: str) -> None:
-        self._out.flush()
-        self._err.write(f"{text}\n")
-        self._err.flush()
+        with suppress(OSError):  # nobody reads; what becomes of the command is not for this line to decide
+            self._out.flush()
+        with suppress(OSError):
+            self._err.write(f"{text}\n")
+            self._err.flush()
 
     def _write_bytes(self, content: bytes) -> None:
         view = memoryview(content)

@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 from types import FrameType
-from typing import NoReturn
+from typing import Final, NoReturn, TextIO
 
 import click
 
@@ -23,6 +23,7 @@ __all__ = ["guarded"]
 INTERRUPTED = 130
 TERMINATED = 143
 BROKEN_PIPE = 141
+_COMPLETION: Final = "_PROVENDER_COMPLETE"
 
 
 class _Terminated(KeyboardInterrupt):
@@ -31,13 +32,29 @@ class _Terminated(KeyboardInterrupt):
 
 def guarded(arguments: list[str]) -> int:
     """The exit status of the command line `arguments`, with everything said that there is to say."""
+    _open_streams()
     console = Console.from_environment(os.environ)
     _handle_termination()
     try:
-        status = root.main(args=arguments, prog_name="provender", standalone_mode=False, obj=console)
+        status = _run(arguments, console)
         sys.stdout.flush()
     except BaseException as error:
-        return _report(console, error)
+        status = _report(console, error)
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            _silence(stream)
+    return status
+
+
+def _run(arguments: list[str], console: Console) -> int:
+    if _COMPLETION in os.environ:
+        root.main(args=arguments, prog_name="provender", complete_var=_COMPLETION, standalone_mode=False, obj=console)
+        return 0
+    # Not `main`, which has its own mind on Ctrl-C, SIGTERM and broken pipes.
+    with root.make_context("provender", list(arguments), obj=console) as ctx:
+        status = root.invoke(ctx)
     return status if isinstance(status, int) else 0
 
 
@@ -49,13 +66,17 @@ def _report(console: Console, error: BaseException) -> int:
         case SystemExit():
             return error.code if isinstance(error.code, int) else 1
         case click.exceptions.Abort() | KeyboardInterrupt():
-            status = TERMINATED if isinstance(error, _Terminated) else INTERRUPTED
+            # A prompt makes an Abort of either.
+            is_terminated = isinstance(error, _Terminated) or isinstance(error.__context__, _Terminated)
+            status = TERMINATED if is_terminated else INTERRUPTED
             text = "interrupted; what was finished is kept, nothing is half done"
             console.failure(text, code="interrupted", exit_status=status, retryable=True)
             return status
         case BrokenPipeError():
-            _silence_stdout()
             return BROKEN_PIPE
+        case click.exceptions.NoArgsIsHelpError():
+            console.help(error.format_message())
+            return error.exit_code
         case click.UsageError():
             _usage(console, error)
             return error.exit_code
@@ -63,7 +84,7 @@ def _report(console: Console, error: BaseException) -> int:
             console.failure(error.format_message(), code="usage", exit_status=error.exit_code)
             return error.exit_code
         case ProvenderError():
-            error.where = error.where or console.subject
+            error.where = error.where or console.subject or console.directory
             error.hint = error.hint or _general_hint(error)
             console.error(error)
             return error.exit_status
@@ -92,14 +113,21 @@ def _usage(console: Console, error: click.UsageError) -> None:
 
 
 def _system_failure(console: Console, error: OSError) -> int:
-    where = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else None
+    where = (
+        os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else console.directory or console.subject
+    )
     hints = {
         errno.ENOSPC: "free some space; nothing was changed",
         errno.EDQUOT: "the disk quota is used up; nothing was changed",
-        errno.EROFS: "the file system is read-only",
+        errno.EFBIG: "the file system, or a limit on this process (ulimit -f), allows no file of that size",
+        errno.EROFS: "mount it writable, or work on another file system",
     }
     denied = isinstance(error, PermissionError)
-    hint = "the file system refuses it: check owner and mode" if denied else hints.get(error.errno or 0)
+    hint = (
+        "the file system refuses it: check owner and mode"
+        if denied
+        else hints.get(error.errno or 0, "look at this path and the disk below it")
+    )
     status = 77 if denied else 74
     text = (error.strerror or str(error) or type(error).__name__).lower()
     console.failure(text, code="local-io", exit_status=status, where=where, hint=hint)
@@ -128,8 +156,20 @@ def _handle_termination() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def _silence_stdout() -> None:
-    # The interpreter flushes stdout at exit; with the reader gone that would print a second complaint.
+def _open_streams() -> None:
+    """Give a process that was started with closed streams open ones, which no file that it opens can come to be."""
+    if None not in (sys.stdin, sys.stdout, sys.stderr):
+        return
+    while (fd := os.open(os.devnull, os.O_RDWR)) <= 2:
+        continue
+    os.close(fd)
+    for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(number, mode, encoding="utf-8", closefd=False))
+
+
+def _silence(stream: TextIO) -> None:
+    # The interpreter flushes at exit; with the reader gone that would print a second complaint and spoil the status.
     sink = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(sink, sys.stdout.fileno())
+    os.dup2(sink, stream.fileno())
     os.close(sink)

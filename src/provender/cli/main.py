@@ -33,6 +33,8 @@ ARTIFACT: Final[dict[str, tuple[str, str]]] = {
 REGISTRY: Final[dict[str, tuple[str, str]]] = {
     "login": ("login", "Keep credentials for a registry."),
     "logout": ("logout", "Forget the credentials of a registry."),
+    "serve": ("serve", "Serve a store, a layout or memory as a registry."),
+    "gc": ("gc", "Remove what no manifest of a store needs."),
     "registry": ("registry", "Logical registries: list, explain."),
     "completion": ("completion", "Print a completion script for a shell."),
 }
@@ -42,8 +44,7 @@ SECTIONS: Final = {"Project": PROJECT, "Artifacts": ARTIFACT, "Registries and se
 def run() -> None:
     """Run the command line of this process, and exit with its status."""
     arguments = sys.argv[1:]
-    if arguments == ["--version"]:  # answered before click is imported: scripts ask for it often
-        sys.stdout.write(f"provender {__version__}\n")
+    if arguments == ["--version"] and _say_version():
         return
     if arguments[:1] == ["sync"]:
         from provender.cli.quick import is_sync_done
@@ -53,6 +54,18 @@ def run() -> None:
     from provender.cli.edge import guarded
 
     sys.exit(guarded(arguments))
+
+
+def _say_version() -> bool:
+    """True once it is said, without click, for scripts ask for it often; False if nobody can be told."""
+    if sys.stdout is None:
+        return False
+    try:
+        sys.stdout.write(f"provender {__version__}\n")
+        sys.stdout.flush()
+    except OSError:
+        return False
+    return True
 
 
 def load(name: str) -> object:

@@ -40,14 +40,16 @@ def directory_option(function: _F) -> _F:
     return option(function)
 
 
-def project_directory(directory: Path | None) -> Path:
+def project_directory(console: Console, directory: Path | None) -> Path:
     """The directory of the project that a command is about; NotFound if there is none."""
     from provender.project.manifest import MANIFEST_NAME, find_manifest
 
-    if directory is None:
-        return find_manifest(Path.cwd()).parent
-    path = directory / MANIFEST_NAME
-    return path.parent if path.is_file() else find_manifest(directory).parent
+    if directory is not None and (directory / MANIFEST_NAME).is_file():
+        found = directory
+    else:
+        found = find_manifest(directory or Path.cwd()).parent
+    console.directory = str(found)
+    return found
 
 
 def synchronise(console: Console, services: Services, directory: Path, options: SyncOptions) -> SyncReport:

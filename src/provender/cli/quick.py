@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 
 from provender.project.stat_index import unchanged_count
 
@@ -26,7 +27,7 @@ def is_sync_done(options: list[str]) -> bool:
         count = unchanged_count("")
         if count is None:
             return False
-        if sys.stderr is not None:
+        with suppress(OSError, AttributeError):  # nobody listens: the answer is in the exit status
             sys.stderr.write(f"{count} {'dependency' if count == 1 else 'dependencies'}, nothing to do\n")
             sys.stderr.flush()
         return True

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 from urllib.parse import urlsplit
 
 import msgspec
@@ -17,6 +17,9 @@ from provender.locations.model import Connection, HostTarget, Mirror, Origin, Re
 from provender.locations.toml_file import read_toml
 
 __all__ = ["HostsToml"]
+
+
+_OTHERWISE: Final = "let a rule for this host in registries.yaml stand in for it"
 
 
 class _Host(msgspec.Struct, frozen=True):
@@ -61,7 +64,7 @@ class HostsToml:
     def _read(self, host: str) -> Rewrite | None:
         directory = self._directory(host)
         path = None if directory is None else directory / "hosts.toml"
-        file = None if path is None else read_toml(path, _File)
+        file = None if path is None else read_toml(path, _File, otherwise=_OTHERWISE)
         return None if file is None or path is None else _Reader(path, host).rule(file)
 
     def _directory(self, host: str) -> Path | None:
@@ -133,14 +136,14 @@ class _Reader:
                 "skip_verify asks for TLS without checking the certificate, which provender never does",
                 where,
                 code="insecure-setting",
-                hint="name the host's CA in ca, or let a rule for this host in registries.yaml say it instead",
+                hint=f"name the host's CA in ca, or {_OTHERWISE}",
             )
         if host.header:
             raise self._invalid(
                 "it sets headers, which are not sent",
                 where,
                 code="unsupported-setting",
-                hint="let a rule for this host in registries.yaml say it instead",
+                hint=_OTHERWISE,
             )
         cas = [host.ca] if isinstance(host.ca, str) else host.ca
         clients = [host.client] if isinstance(host.client, str) else host.client

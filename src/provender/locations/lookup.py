@@ -57,9 +57,9 @@ class _Base:
 class Locations:
     """The sources of locations, the strongest first; each key of an alias comes from the first source that sets it."""
 
-    def __init__(self, layers: Iterable[Layer], *, cwd: Path, machine: Sequence[HostRules] = ()) -> None:
+    def __init__(self, layers: Iterable[Layer], *, cwd: Path, conf: HostRules, hosts: HostRules) -> None:
         self._layers: Sequence[Layer] = tuple(layers)
-        self._rules = Rules(self._layers, machine)
+        self._rules = Rules(self._layers, conf, hosts)
         self._router = Router(self._rules, self.find, cwd=cwd)
 
     @classmethod
@@ -94,8 +94,8 @@ class Locations:
         layers.append(base.file(system_file or system_dir / "provender" / "registries.yaml", "system-file"))
         if manifest is not None:
             layers.append(ManifestLayer(manifest, base.at(cwd / (project_dir or "")), shown_as=manifest_name))
-        machine = (RegistriesConf(environ, system_dir=system_dir, cwd=cwd), HostsToml(environ, system_dir=system_dir))
-        return cls(layers, cwd=cwd, machine=machine)
+        conf = RegistriesConf(environ, system_dir=system_dir, cwd=cwd)
+        return cls(layers, cwd=cwd, conf=conf, hosts=HostsToml(environ, system_dir=system_dir))
 
     def aliases(self) -> list[str]:
         """Every alias that some source names, sorted."""

@@ -136,7 +136,7 @@ def _drop_ins(directory: Path) -> list[Path]:
 
 
 def _read(path: Path) -> dict[str, _Rule]:
-    file = read_toml(path, _File)
+    file = read_toml(path, _File, otherwise=f"name another one in {_VARIABLE}")
     if file is None:
         return {}
     if file.registries.block.registries:

@@ -1,7 +1,8 @@
 """The rules for hosts from every source, and which one counts: the longest prefix, then the strongest source.
 
 Rules are rewrites and blocks of `registries.yaml`, and what `registries.conf` and `hosts.toml` say. The files of other
-tools are read when a host is first asked about, so that a project of layouts never reads them.
+tools are read when a host is first asked about, so that a project of layouts never reads them; containerd's, which
+blocks nothing and is about one whole host, only where nobody else has a rule.
 """
 
 from __future__ import annotations
@@ -35,23 +36,25 @@ class RuleReason(msgspec.Struct, frozen=True):
 
 
 class Rules:
-    """The rules of the layers, the strongest first, then those of other tools."""
+    """The rules of the layers, the strongest first, then those of `conf`, and of `hosts` where there are no others."""
 
-    def __init__(self, layers: Sequence[Layer], machine: Sequence[HostRules]) -> None:
+    def __init__(self, layers: Sequence[Layer], conf: HostRules, hosts: HostRules) -> None:
         self._layers = layers
-        self._machine = machine
+        self._conf = conf
+        self._hosts = hosts
 
     def best(self, host: str, repository: str) -> Rewrite | None:
         """The rule that counts for a repository of a host."""
-        return _longest(self._matching(host, repository))
+        return _longest(self._matching(host, repository)) or _longest(self._last_resort(host, repository))
 
     def above(self, source: Source, host: str, repository: str) -> Rewrite | None:
-        """As `best`, among the rules that are stronger than `source`."""
-        return _longest(rule for rule in self._matching(host, repository) if is_stronger(rule.origin.source, source))
+        """As `best`, among the rules that are stronger than `source`, which sets the location of an alias."""
+        return _longest(rule for rule in self._own(host, repository) if is_stronger(rule.origin.source, source))
 
     def explain(self, host: str, repository: str) -> list[RuleReason]:
         """Every rule that matches, the one that counts first."""
         matching = sorted(self._matching(host, repository), key=lambda rule: -len(str(rule.prefix)))
+        matching = matching or list(self._last_resort(host, repository))
         reasons = []
         for number, rule in enumerate(matching):
             reason = "it has the longest prefix" if len(matching) > 1 else "it is the only rule for this"
@@ -64,7 +67,7 @@ class Rules:
 
     def refuse_blocked(self, host: str, repository: str, where: str) -> None:
         """Nothing, or Denied (`blocked-registry`) if the rule that counts is a block."""
-        rule = self.best(host, repository)
+        rule = _longest(self._matching(host, repository))
         if rule is not None and rule.is_blocked:
             raise Denied(
                 f"{rule.prefix} is blocked by the configuration",
@@ -73,11 +76,16 @@ class Rules:
                 hint=f"the rule is at {rule.origin.where}; use a registry that is allowed, or change the rule",
             )
 
-    def _matching(self, host: str, repository: str) -> Iterator[Rewrite]:
+    def _own(self, host: str, repository: str) -> Iterator[Rewrite]:
         for layer in self._layers:
             yield from (rule for rule in layer.rewrites() if rule.rest(host, repository) is not None)
-        for source in self._machine:
-            yield from (rule for rule in source.rules(rule_host(host)) if rule.rest(host, repository) is not None)
+
+    def _matching(self, host: str, repository: str) -> Iterator[Rewrite]:
+        yield from self._own(host, repository)
+        yield from (rule for rule in self._conf.rules(rule_host(host)) if rule.rest(host, repository) is not None)
+
+    def _last_resort(self, host: str, repository: str) -> Iterator[Rewrite]:
+        return (rule for rule in self._hosts.rules(rule_host(host)) if rule.rest(host, repository) is not None)
 
 
 def _longest(rules: Iterable[Rewrite]) -> Rewrite | None:

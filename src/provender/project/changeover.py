@@ -112,11 +112,15 @@ class Changeover:
         """Take away what a dependency that left the manifest had laid; what somebody changed is left to them."""
         path = self._ground.path(left.to)
         is_covered = any(each.to == left.to or left.to.startswith(f"{each.to}/") for each in wishes)
-        if is_covered or left.to in self._ground.shelters or not os.path.isdir(path):
+        if is_covered or left.to in self._ground.shelters:
             return
-        if any(each.to.startswith(f"{left.to}/") for each in wishes):
+        is_behind_link = find_obstacle(os.path.abspath(self._directory), left.to) is not None
+        if not os.path.isdir(path):
+            if not is_behind_link:
+                self._swap.tidy(os.path.dirname(path))  # a run was killed before it could
+        elif any(each.to.startswith(f"{left.to}/") for each in wishes):
             self.released[left.to] = "it has local changes, and another destination lies in it"
-        elif find_obstacle(os.path.abspath(self._directory), left.to) is not None:
+        elif is_behind_link:
             self.released[left.to] = "it lies behind a symbolic link"
         elif not self._ground.is_ours(left.to):
             self.released[left.to] = "it has local changes"
@@ -144,12 +148,14 @@ class Changeover:
 
     def _take_back(self) -> None:
         self._swap.roll_back()
+        self._staging.close()
         _drop(self._directory / STATE_DIRECTORY / _BEFORE)
         State.forget_next(self._directory)
 
     def _conclude(self, lock: Lock, states: Mapping[str, DestinationState]) -> None:
         """What comes after everything is in place; may be done again."""
         self._swap.finish()
+        self._staging.close()
         _drop(self._directory / STATE_DIRECTORY / _BEFORE)
         state = State(inputs=self._final_inputs(lock), destinations=dict(states))
         try:

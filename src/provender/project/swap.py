@@ -74,8 +74,12 @@ class Swap:
     def remove(self, destination: str) -> None:
         """Take the directory `destination` away; it is kept aside until `finish`."""
         old = self._set_aside(destination)
-        self._emptied.append(os.path.dirname(destination))
+        self.tidy(os.path.dirname(destination))
         os.rename(destination, old)
+
+    def tidy(self, directory: str) -> None:
+        """Have `directory`, and those above it, removed by `finish` if they are empty then."""
+        self._emptied.append(directory)
 
     def on_roll_back(self, undo: Callable[[], None]) -> None:
         """Have `undo` called if everything is taken back; it may be called more than once."""
@@ -139,7 +143,8 @@ def prune(directory: str, root: str) -> None:
     """Remove `directory` and those above it, below `root`, as far as they are empty."""
     while directory.startswith(root + os.sep):
         try:
-            os.rmdir(directory)
+            with contextlib.suppress(FileNotFoundError):
+                os.rmdir(directory)
         except OSError:
             return
         directory = os.path.dirname(directory)

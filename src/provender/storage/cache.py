@@ -220,14 +220,19 @@ class CachedFetcher:
         flight = self._cache.begin(descriptor)
         if flight is None:
             return self._cache.open(descriptor) or self._origin.fetch(descriptor)
+        kept = flight.kept_bytes()
         reader: BlobReader | None = None
         try:
-            kept = flight.kept_bytes()
             origin = self._origin.fetch(descriptor, offset=0 if kept is None else flight.kept)
             reader = _TeeReader(origin, descriptor, flight, kept)
+        except IntegrityError:
+            flight.discard()
+            raise
         finally:
             if reader is None:
                 flight.abandon()
+                if kept is not None:
+                    kept.close()
         return reader
 
     def exists(self, descriptor: Descriptor) -> bool:

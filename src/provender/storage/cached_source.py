@@ -1,7 +1,7 @@
 """A repository read through the blob cache: what was read once is not asked for again.
 
-Storage layer, over the cache and any storage that resolves and fetches. For reading artifacts one at a time; a project's
-sync fills the cache itself.
+Storage layer, over the cache and any storage that resolves and fetches. For artifacts one at a time: a project's sync
+fills the cache itself.
 """
 
 from __future__ import annotations

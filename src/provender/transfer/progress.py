@@ -9,9 +9,10 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from provender.storage.abilities import BlobReader
+from provender.storage.rewindable import Rewindable
 from provender.transfer.pool import Cancellation
 
-__all__ = ["NO_PROGRESS", "NoProgress", "Progress", "WatchedReader"]
+__all__ = ["NO_PROGRESS", "NoProgress", "Progress", "WatchedContent", "WatchedReader"]
 
 
 class Progress(Protocol):
@@ -59,11 +60,14 @@ class WatchedReader:
         self._cancellation.check()
         chunk = self._reader.read(size)
         if chunk:
-            self._progress.advance(self._task, len(chunk))
+            self._passed(len(chunk))
         return chunk
 
     def close(self) -> None:
         self._reader.close()
+
+    def _passed(self, n: int) -> None:
+        self._progress.advance(self._task, n)
 
     def __enter__(self) -> Self:
         return self
@@ -72,3 +76,24 @@ class WatchedReader:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
     ) -> None:
         self.close()
+
+
+class WatchedContent(WatchedReader):
+    """A watched reader of content that can be read again; what passes a second time is not reported again."""
+
+    def __init__(self, reader: Rewindable, progress: Progress, task: int, cancellation: Cancellation) -> None:
+        super().__init__(reader, progress, task, cancellation)
+        self._content = reader
+        self._position = 0
+        self._reported = 0
+
+    def rewind(self) -> None:
+        """Go on with the first byte."""
+        self._content.rewind()
+        self._position = 0
+
+    def _passed(self, n: int) -> None:
+        self._position += n
+        if self._position > self._reported:
+            super()._passed(self._position - self._reported)
+            self._reported = self._position

@@ -19,7 +19,8 @@ def test_temporary_answers_are_tried_again(
     digest = registry.push_artifact("acme/app", "1.0", [b"x"])
     registry.fault(("GET", "/manifests/"), action=Status(status), times=3)
     assert repository.resolve("1.0").digest == digest
-    assert connect.sleeps == [0.5, 1, 2]
+    if status != 429:  # there the gate of the host takes part (tests/faults/test_limits.py)
+        assert connect.sleeps == [0.5, 1, 2]
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 410, 413, 418, 501])

@@ -66,7 +66,7 @@ def command(
     from provender.project.manifest import MANIFEST_NAME
 
     console = console_of(ctx)
-    project = project_directory(directory)
+    project = project_directory(console, directory)
     asked = Reference.parse(reference)
     called = name or _default_name(asked)
     long_form: dict[str, _Value | None] = {

@@ -43,7 +43,7 @@ def command(
 
     console = console_of(ctx)
     services = Services(console, registries=registries, plain_http=plain_http, is_offline=offline)
-    project = project_directory(directory)
+    project = project_directory(console, directory)
     manifest = Manifest.load(project / MANIFEST_NAME)
     with services.sources(manifest) as sources:
         report = check(project, sources, is_deep=deep, progress=console.progress())

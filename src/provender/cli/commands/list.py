@@ -26,7 +26,7 @@ def command(ctx: click.Context, directory: Path | None) -> None:
     from provender.project.manifest import MANIFEST_NAME, Manifest
 
     console = console_of(ctx)
-    project = project_directory(directory)
+    project = project_directory(console, directory)
     manifest = Manifest.load(project / MANIFEST_NAME)
     lock = Lock.load(project / LOCK_NAME) or Lock()
     rows = []

@@ -44,5 +44,5 @@ def command(
     console = console_of(ctx)
     services = Services(console, registries=registries, plain_http=plain_http, jobs=jobs, is_offline=offline)
     options = SyncOptions(is_locked=locked, is_dry_run=dry_run, is_lock_only=True, jobs=jobs)
-    report = synchronise(console, services, project_directory(directory), options)
+    report = synchronise(console, services, project_directory(console, directory), options)
     render(console, report, verb="lock")

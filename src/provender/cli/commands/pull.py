@@ -56,6 +56,7 @@ def command(
     from provender.oci import Platform, Reference
 
     console = console_of(ctx)
+    console.directory = output
     source = Reference.parse(reference)
     target = source.target or "latest"
     if source.target is None:

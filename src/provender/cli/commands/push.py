@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
 import click
 
 from provender.cli.console import counted, human_bytes
 from provender.cli.options import console_of, jobs_option, output_options, registry_options
 from provender.cli.services import Services
+
+if TYPE_CHECKING:
+    from provender.artifact.publish import ArtifactCompat
 
 
 @click.command("push")
@@ -19,6 +23,11 @@ from provender.cli.services import Services
 @click.option("-a", "--annotation", "annotations", multiple=True, metavar="KEY=VALUE", help="Annotate the manifest.")
 @click.option("--annotation-file", type=click.Path(dir_okay=False), help="Annotations as JSON, as oras reads them.")
 @click.option("--image-spec", type=click.Choice(["v1.1", "v1.0"]), default="v1.1", show_default=True)
+@click.option(
+    "--artifact-compat",
+    type=click.Choice(["image-config", "config-type"]),
+    help="A form for registries that refuse artifacts of OCI 1.1.",
+)
 @click.option("--tag", "tags", multiple=True, help="A further tag (repeatable).")
 @jobs_option
 @registry_options
@@ -33,6 +42,7 @@ def command(
     annotations: tuple[str, ...],
     annotation_file: str | None,
     image_spec: str,
+    artifact_compat: str | None,
     tags: tuple[str, ...],
     jobs: int,
     registries: tuple[str, ...],
@@ -43,6 +53,9 @@ def command(
     The same files give the same digest on every machine. SOURCE_DATE_EPOCH sets the time of archive members and the
     annotation `created`; without it there is no time.
 
+    A registry that refuses OCI 1.1 artifacts may take one whose config is an image's and whose type is an annotation
+    (--artifact-compat image-config), or one whose type is that of its config, as in OCI 1.0 (config-type).
+
     \b
     Example:
       provender push ghcr.io/acme/rules:1.2.0 rules/ README.md:text/markdown \\
@@ -51,7 +64,7 @@ def command(
     """
     from provender.artifact.annotation_file import parse_annotations, read_annotation_file
     from provender.artifact.pack import Source
-    from provender.artifact.publish import ConfigFile, PublishOptions, publish
+    from provender.artifact.publish import COMPAT_TYPE, ConfigFile, PublishOptions, publish
     from provender.errors import InvalidReference
     from provender.oci import Reference
 
@@ -68,6 +81,7 @@ def command(
         annotations=parse_annotations(annotations),
         file_annotations=read_annotation_file(annotation_file) if annotation_file else {},
         image_spec="v1.0" if image_spec == "v1.0" else "v1.1",
+        artifact_compat=_compat(artifact_compat),
         created_s=_epoch(),
         jobs=jobs,
     )
@@ -78,12 +92,13 @@ def command(
         document = publish(opened.writable, sources, tags=names, options=options, progress=console.progress())
     console.stop_progress()
     manifest = document.manifest()
+    notes = manifest.annotations or {}
     size = sum(layer.size for layer in manifest.layers)
     fields = {
         "reference": f"{target.name}@{document.digest}",
         "digest": document.digest,
         "mediaType": document.descriptor.media_type,
-        "artifactType": manifest.effective_type,
+        "artifactType": notes[COMPAT_TYPE] if options.form == "image-config" else manifest.effective_type,
         "size": document.descriptor.size,
         "tags": names,
     }
@@ -94,6 +109,14 @@ def command(
     shown = ", ".join(names) or "no tag"
     layers = counted(len(manifest.layers), "layer", "layers")
     console.note(f"pushed {layers}, {human_bytes(size)}, to {opened.location} ({shown})")
+
+
+def _compat(text: str | None) -> ArtifactCompat | None:
+    match text:
+        case "image-config" | "config-type":
+            return text
+        case _:
+            return None
 
 
 def _epoch() -> int | None:

@@ -38,7 +38,7 @@ def command(
     from provender.project.manifest import MANIFEST_NAME
 
     console = console_of(ctx)
-    path = project_directory(directory) / MANIFEST_NAME
+    path = project_directory(console, directory) / MANIFEST_NAME
     services = Services(console, registries=registries, plain_http=plain_http, jobs=jobs)
 
     def without(text: str) -> str:

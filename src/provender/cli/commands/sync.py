@@ -48,5 +48,5 @@ def command(
     console = console_of(ctx)
     services = Services(console, registries=registries, plain_http=plain_http, jobs=jobs, is_offline=offline)
     options = SyncOptions(is_locked=locked or frozen, is_dry_run=dry_run, is_forced=force, jobs=jobs)
-    report = synchronise(console, services, project_directory(directory), options)
+    report = synchronise(console, services, project_directory(console, directory), options)
     render(console, report, verb="sync")

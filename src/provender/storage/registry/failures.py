@@ -134,6 +134,15 @@ def failed(answer: Answer, place: Place) -> ProvenderError:
             )
         case _ if answer.is_page:
             return not_a_registry(answer, place)
+        case _ if problem.code == "MANIFEST_BLOB_UNKNOWN":
+            return Unavailable(
+                said,
+                code="content-missing",
+                where=place.where,
+                hint="push everything that the manifest lists first, to the same repository",
+                retryable=False,
+                exit_status=69,
+            )
         case _:
             is_silent = place.is_plain_http and not problem.code
             hint = "if the registry speaks HTTPS, leave out --plain-http" if is_silent else None

@@ -24,8 +24,11 @@ Lane = Literal["read", "write"]
 _LONGEST_TURN_S: Final = 900.0  # longer than any request may take
 _WINDOW_S: Final = 1.0  # over which the rate before a refusal is measured
 _FIRST_RATE: Final = 8
+_PAUSE_S: Final = 1.0
+_LONGEST_PAUSE_S: Final = 60.0
 _SLOWEST_PER_S: Final = 1.0  # below, the waits of the refused requests themselves do it
-_MORE_PER_S: Final = 0.1  # faster with each request that went well
+_MORE_PER_S: Final = 0.1  # faster with each request that went well,
+_LITTLE_MORE_PER_S: Final = 0.01  # but near the rate that was refused
 _MAX_HOSTS: Final = 256
 
 
@@ -56,9 +59,12 @@ class Gate:
         self._per_second = per_second
         self._timing = timing
         self._changed = threading.Condition()
+        self._start = start
         self._limit = start
+        self._gained = 0
         self._running = 0
         self._rate = per_second
+        self._ceiling = 0.0  # the rate that was refused last
         self._next_s = 0.0
         self._resumes_s = 0.0  # nothing starts before
         self._slowed_s = -1.0
@@ -102,21 +108,27 @@ class Gate:
                 self._refused(turn, now_s, asked_s)
             elif status is not None and status < 500:
                 self._recent.append(now_s)
-                self._limit = min(self._limit + 1, self._most)
+                # Up to where it started one more each time, beyond that one more a round.
+                self._gained = 0 if self._limit < self._start or self._gained >= self._limit else self._gained + 1
+                self._limit = min(self._limit + (self._gained == 0), self._most)
                 if self._rate is not None and self._rate != self._per_second:
-                    self._rate = self._bounded(self._rate + _MORE_PER_S)
+                    is_near = 0.8 * self._ceiling < self._rate < 1.2 * self._ceiling
+                    self._rate = self._bounded(self._rate + (_LITTLE_MORE_PER_S if is_near else _MORE_PER_S))
         self._give_back()
 
     def _refused(self, turn: Turn, now_s: float, asked_s: float | None) -> None:
-        if asked_s is not None:
-            # No longer than one wait of a caller: who asks for a day gets an error, not a closed gate.
-            self._resumes_s = max(self._resumes_s, now_s + min(asked_s, 60.0))
+        # No longer than one wait of a caller: who asks for a day gets an error, not a closed gate. And not at once where
+        # nothing is said: hosts that count by the second refuse the rest of it whole.
+        pause_s = _PAUSE_S if asked_s is None else min(asked_s, _LONGEST_PAUSE_S)
+        if turn.began_s > self._slowed_s or asked_s is not None:
+            self._resumes_s = max(self._resumes_s, now_s + pause_s)
         if turn.began_s <= self._slowed_s:
             return  # it was on its way when another refusal slowed us down already
         self._limit = max(1, self._limit // 2)
         went_well = sum(1 for ended_s in self._recent if ended_s > now_s - _WINDOW_S)
         # The first refusal may be about others' requests as well: then few of ours prove little.
-        self._rate = self._bounded((min(self._rate, went_well or 1) if self._rate else max(went_well, _FIRST_RATE)) / 2)
+        self._ceiling = min(self._rate, went_well or 1) if self._rate else max(went_well, _FIRST_RATE)
+        self._rate = self._bounded(self._ceiling / 2)
         self._slowed_s = now_s
         self._next_s = max(self._resumes_s, now_s + 1 / self._rate)
         self._epoch += 1

@@ -238,7 +238,24 @@ class Referrers:
                 where=self._calls.where(tag),
                 hint="delete referrers that nobody needs, or use a registry with the referrers API",
             )
-        self._documents.put(self._calls.put(index, tag, ok=(201, 200, 202)), index)
+        try:
+            self._documents.put(self._calls.put(index, tag, ok=(201, 200, 202)), index)
+        except Unavailable as error:
+            if error.code != "content-missing":
+                raise
+            # Somebody deleted a referrer and left its entry: where children are checked (docker-registry), nothing
+            # could be attached any more.
+            healed = self._without_missing(index)
+            if healed.digest == index.digest:
+                raise
+            self._documents.put(self._calls.put(healed, tag, ok=(201, 200, 202)), healed)
+
+    def _without_missing(self, index: Document) -> Document:
+        for entry in index.index().manifests:
+            call = self._calls.content(entry, method="HEAD", ok=(200, 404))
+            if self._session.ask(call).status == 404:
+                index = dropping(index, entry.digest)
+        return index
 
     def _forget(self, replaced: Document | None, current: Document | None) -> None:
         """Delete the index that was superseded, if that can be had: it would stay for ever, without a tag."""

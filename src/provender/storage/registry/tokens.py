@@ -59,7 +59,7 @@ class TokenService:
         """
         source = None if credential is None else credential.source
         where = f"token for {scopes} at {self._host}" if scopes.resources else f"sign-in at {self._host}"
-        place = Place(host=Origin.of(realm).host, where=where, credentials=source)
+        place = Place(host=str(Origin.of(realm)).partition("://")[2], where=where, credentials=source)
         answer: Answer | None = None
         if credential is not None and credential.identity_token:
             answer = self._post(realm, service, scopes, credential.identity_token, place)

@@ -1,0 +1,169 @@
+"""Ctrl-C at any line: everything is as it was or everything is new, and nothing lies about."""
+
+from __future__ import annotations
+
+import os
+import random
+import sys
+from pathlib import Path
+from types import FrameType
+from typing import Any, Self
+
+import pytest
+
+from provender.project import changeover, resolution, staging, standing, swap, sync
+from provender.project.lock import LOCK_NAME
+from support.scene import Scene
+
+_MODULES = (changeover, resolution, staging, standing, swap, sync)
+_FILES = frozenset(str(module.__file__) for module in _MODULES)
+_WAYS_BACK = frozenset(
+    {
+        "_take_back",
+        "roll_back",
+        "_restore",
+        "_exchange",
+        "_put_back",
+        "_drop",
+        "recover",
+        "discard",
+        "close",
+        "_identity",
+    }
+)
+# Points per test: enough to meet every step in a few runs of the suite, few enough to stay quick.
+_POINTS = 5000
+
+
+class Interrupt:
+    """Raises KeyboardInterrupt at the line of that number, over the engine's modules; with -1 it only counts."""
+
+    def __init__(self, at: int, *, only: frozenset[str] | None = None) -> None:
+        self._at = at
+        self._only = only
+        self.count = 0
+        self.is_armed = only is None
+
+    def __enter__(self) -> Self:
+        self._before = sys.gettrace()
+        sys.settrace(self._call)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        sys.settrace(self._before)
+
+    def _call(self, frame: FrameType, event: str, argument: Any) -> Any:
+        if frame.f_code.co_filename not in _FILES:
+            return None
+        return self._line if self._only is None or frame.f_code.co_name in self._only else None
+
+    def _line(self, frame: FrameType, event: str, argument: Any) -> Any:
+        if event == "line" and self.is_armed:
+            if self.count == self._at:
+                sys.settrace(None)
+                raise KeyboardInterrupt
+            self.count += 1
+        return self._line
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Scene:
+    return Scene(tmp_path)
+
+
+def points(total: int, seed: int) -> list[int]:
+    return sorted(random.Random(seed).sample(range(total), min(total, _POINTS)))
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_an_interrupt_at_any_line_leaves_all_old_or_all_new(scene: Scene, seed: int) -> None:
+    scene.go_on()
+    with Interrupt(-1) as tracer:
+        scene.project.sync(jobs=1)
+    scene.go_back()
+    outcomes = set()
+    for at in points(tracer.count, seed):
+        scene.go_on()
+        with pytest.raises(KeyboardInterrupt), Interrupt(at):
+            scene.project.sync(jobs=1)
+        is_new = scene.check_all_old_or_all_new(at)
+        outcomes.add(is_new)
+        if is_new:
+            assert {change.action for change in scene.project.sync(jobs=1).changes} == {"unchanged"}
+            scene.go_back()
+    assert False in outcomes
+
+
+def test_an_interrupt_after_the_lock_is_written_comes_too_late(scene: Scene) -> None:
+    scene.go_on()
+    with Interrupt(-1, only=frozenset({"_conclude", "finish", "prune", "_gone"})) as tracer:
+        tracer.is_armed = True
+        scene.project.sync(jobs=1)
+    scene.go_back()
+    assert tracer.count > 10
+    for at in range(0, tracer.count, 2):
+        scene.go_on()
+        interrupt = Interrupt(at, only=frozenset({"_conclude", "finish", "prune", "_gone"}))
+        interrupt.is_armed = True
+        with pytest.raises(KeyboardInterrupt), interrupt:
+            scene.project.sync(jobs=1)
+        assert scene.check_all_old_or_all_new(at)
+        assert scene.project.synchroniser().is_up_to_date()
+        scene.go_back()
+
+
+def test_an_interrupt_while_a_failure_is_taken_back_does_not_stop_that(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replace = os.replace
+    interrupt = Interrupt(-1, only=_WAYS_BACK)
+
+    def full(source: Any, target: Any) -> None:
+        if os.path.basename(target) == LOCK_NAME and not str(source).endswith(".before"):
+            interrupt.is_armed = True
+            raise OSError(28, "No space left on device", str(target))
+        replace(source, target)
+
+    scene.go_on()
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(OSError, match="No space"), interrupt:
+        scene.project.sync(jobs=1)
+    assert not scene.check_all_old_or_all_new("counting")
+    total = interrupt.count
+    assert total > 30
+    for at in range(0, total, max(1, total // 60)):
+        interrupt = Interrupt(at, only=_WAYS_BACK)
+        with pytest.raises((OSError, KeyboardInterrupt)), interrupt:
+            scene.project.sync(jobs=1)
+        assert not scene.check_all_old_or_all_new(at)
+    monkeypatch.setattr(os, "replace", replace)
+    assert {change.action for change in scene.project.sync(jobs=1).changes} >= {"updated", "installed", "removed"}
+
+
+@pytest.mark.parametrize("jobs", [1, 8])
+def test_an_interrupt_while_threads_still_write_leaves_nothing(scene: Scene, jobs: int) -> None:
+    import _thread
+    import threading
+
+    source = scene.project.sources()["oci"]
+    scene.project.publish("many", "1", {f"d{number % 50}/f{number}": "x" * 50 for number in range(3000)})
+    scene.project.depend(
+        x={"oci": "acme/x", "tag": "2", "keep": ["*.env"]},
+        y={"oci": "acme/y", "tag": "1", "to": "deep/down/y"},
+        moving={"oci": "acme/moving", "tag": "1", "to": "moving"},
+        many="acme/many:1",
+        more={"oci": "acme/many", "tag": "1", "to": "more"},
+    )
+
+    class Interrupting:
+        def resolve(self, dependency: Any) -> Any:
+            return source.resolve(dependency)
+
+        def lay(self, dependency: Any, locked: Any, staging: str, **options: Any) -> Any:
+            if dependency.name == "many":
+                threading.Timer(0.02, _thread.interrupt_main).start()
+            return source.lay(dependency, locked, staging, **options)
+
+    with pytest.raises(KeyboardInterrupt):
+        scene.project.sync({"oci": Interrupting()}, jobs=jobs)
+    assert not scene.check_all_old_or_all_new(jobs)
