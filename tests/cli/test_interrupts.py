@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -49,14 +49,11 @@ def received(workspace: Workspace, size: int) -> Callable[[], bool]:
 
     def look() -> bool:
         total = 0
-        for root in (workspace.directory, workspace.cache):
+        for root in (workspace.directory, workspace.cache / "tmp", workspace.cache / "partial"):
             for path in root.rglob("*"):
-                is_unfinished = any(mark in str(path) for mark in (".provender-", ".tmp"))
-                if is_unfinished and path.is_file():
-                    try:
+                if path.is_file() and (root != workspace.directory or ".provender-" in str(path)):
+                    with suppress(FileNotFoundError):
                         total += path.stat().st_size
-                    except FileNotFoundError:
-                        return False
         return total >= size
 
     return look
@@ -66,7 +63,7 @@ def interrupt(workspace: Workspace, number: int, *arguments: str, times: int = 1
     """Status and output of a command that is interrupted in the middle of its blobs."""
     with running(workspace, *arguments) as process:
         wait_for(lambda: workspace.registry.count("GET", "/blobs/") > 0)
-        wait_for(received(workspace, 50_000))
+        wait_for(received(workspace, 100_000))
         for _ in range(times):
             process.send_signal(number)
             time.sleep(0.05)

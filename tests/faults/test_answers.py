@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -58,7 +58,7 @@ def test_f12_a_web_page_is_no_registry_response(
     registry: TestRegistry, repository: RegistryRepository, what: str
 ) -> None:
     registry.fault(("*", ""), action=Status(200, PAGE, b"<html>Please \x1b[31m sign in</html>"), times=9)
-    asking = {
+    asking: dict[str, Callable[[], object]] = {
         "manifest": lambda: repository.resolve("1.0"),
         "blob": lambda: repository.fetch(BLOB),
         "tags": lambda: list(repository.tags()),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from email.utils import formatdate
+from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -23,9 +25,11 @@ from provender.storage.registry.origin import Origin
 from provender.storage.verify import BytesReader
 from provender.transfer.pool import run_all
 from support.clock import JumpingClock
+from support.command import provender
 from support.registry import Action, Reply, Request, Status, TestRegistry
 from support.registry_client import Connector
 from support.registry_content import problem
+from support.workspace import publish
 
 LATER = {"Retry-After": "2"}
 
@@ -142,7 +146,7 @@ def test_f15_a_storm_of_refusals_slows_down_and_nothing_fails() -> None:
             with repository.fetch(blob) as reader:
                 return reader.read() + reader.read()
 
-        found = run_all([lambda blob=blob: read(blob) for blob in blobs], jobs=32)
+        found = run_all([partial(read, blob) for blob in blobs], jobs=32)
         assert found == [b"%d" % number for number in range(300)]
         assert registry.refusals > 0  # there was a storm
         assert registry.refusals < len(registry.requests) / 10
@@ -245,3 +249,11 @@ def test_f19_a_host_that_never_answered_is_given_up_soon(registry: TestRegistry,
     assert caught.value.code == "connection-connect"
     assert caught.value.exit_status == 75
     assert connect.sleeps == [0.5, 1, 2]
+
+
+def test_f15_a_user_sets_the_rate_by_a_variable(registry: TestRegistry, tmp_path: Path) -> None:
+    publish(registry, "acme/app", "1.0", {"a.txt": b"a"})
+    arguments = ("pull", f"{registry.host}/acme/app:1.0", "-o", tmp_path / "out", "--format", "json")
+    result = provender(*arguments, env={"PROVENDER_REQUESTS_PER_SECOND": "fast"})
+    assert (result.status, result.error["code"]) == (78, "invalid-rate")
+    assert provender(*arguments, env={"PROVENDER_REQUESTS_PER_SECOND": "100"}).status == 0

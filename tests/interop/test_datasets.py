@@ -48,9 +48,7 @@ REFUSED: dict[tuple[str, str], Refusal] = {
     ("distribution", "sha512"): Refusal("refused-by-registry", _SHA512),
     ("olareg-mem", "sparse"): Refusal("content-missing", _SPARSE),
     ("olareg-dir", "sparse"): Refusal("content-missing", _SPARSE),
-    ("double", "non-distributable-layers"): Refusal("content-missing", _URLS),
     ("double", "sparse"): Refusal("content-missing", _SPARSE),
-    ("double-plain", "non-distributable-layers"): Refusal("content-missing", _URLS),
     ("double-plain", "sparse"): Refusal("content-missing", _SPARSE),
 }
 # olareg keeps an untagged child as part of its index: with the index it is gone.

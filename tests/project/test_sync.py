@@ -153,7 +153,8 @@ def test_a_manifest_that_changed_during_a_run_is_not_taken_for_synced(synced: Lo
     assert synced.files("vendor/y") == {"y.txt": "y two", "more.txt": "more"}
 
 
-def test_a_lock_that_changed_during_a_run_is_not_overwritten(synced: LocalProject) -> None:
+@pytest.mark.parametrize("is_lock_only", [True, False])
+def test_a_lock_that_changed_during_a_run_is_not_overwritten(synced: LocalProject, is_lock_only: bool) -> None:
     synced.depend(x="acme/x:2.0.0", y="acme/y:1.0.0")
     source = synced.sources()["oci"]
     pulled = b'{\n  "version": 1,\n  "dependencies": {}\n}\n'
@@ -167,7 +168,7 @@ def test_a_lock_that_changed_during_a_run_is_not_overwritten(synced: LocalProjec
             return source.lay(*arguments, **options)  # type: ignore[arg-type]
 
     with pytest.raises(Conflict, match=r"provender\.lock was changed while this ran") as caught:
-        synced.sync({"oci": Pulling()})
+        synced.sync({"oci": Pulling()}, lock_only=is_lock_only)
     assert caught.value.retryable
     assert synced.path("provender.lock").read_bytes() == pulled
     assert synced.files("vendor/x") == ONE

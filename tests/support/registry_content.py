@@ -144,7 +144,8 @@ class Content:
         kinds = {view.get("artifactType"), (view.get("config") or {}).get("mediaType")} - {None}
         if self.allowed_types is not None and (refused := sorted(kinds - self.allowed_types)):
             return problem(400, "MANIFEST_INVALID", f"unknown media type: {refused[0]}")
-        wanted = [item["digest"] for item in (*view.get("layers", ()), *filter(None, [view.get("config")]))]
+        parts = (*view.get("layers", ()), *filter(None, [view.get("config")]))
+        wanted = [item["digest"] for item in parts if not item.get("urls")]
         children = [item["digest"] for item in view.get("manifests") or ()]
         if any(item not in repository.blobs for item in wanted) or any(
             item not in repository.manifests for item in children

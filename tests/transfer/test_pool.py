@@ -108,12 +108,12 @@ def test_a_cancellation_from_outside_is_cancelled(jobs: int) -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 def test_ctrl_c_ends_the_process_while_workers_are_stuck() -> None:
     program = """
-import sys, threading
+import os, sys, threading
 from provender.transfer.pool import Cancellation, run_all
 cancellation = Cancellation()
 stuck = threading.Event()
 def task():
-    print("running", flush=True)
+    os.write(1, b"running\n")  # in one piece, whichever thread is first
     stuck.wait()  # deaf to the cancellation
 try:
     run_all([task, task], jobs=2, cancellation=cancellation)
@@ -122,9 +122,12 @@ except KeyboardInterrupt:
     sys.exit(130)
 """
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        assert [process.stdout.readline() for _ in range(2)] == ["running\n"] * 2
-        os.kill(process.pid, signal.SIGINT)
-        out, _ = process.communicate(timeout=60)
+        try:
+            assert process.stdout is not None
+            assert [process.stdout.readline() for _ in range(2)] == ["running\n"] * 2
+            os.kill(process.pid, signal.SIGINT)
+            out, _ = process.communicate(timeout=30)
+        finally:
+            process.kill()
     assert out == "interrupted True\n"
     assert process.returncode == 130

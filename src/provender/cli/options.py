@@ -19,9 +19,8 @@ def console_of(ctx: click.Context) -> Console:
     console = ctx.find_object(Console)
     if console is None:
         raise click.UsageError("the command line was entered without its edge")
-    for name in ("reference", "repository"):
-        if isinstance(named := ctx.params.get(name), str):
-            console.subject = named
+    named = (ctx.params.get(name) for name in ("reference", "repository", "registry", "name"))
+    console.subject = next((each[:300] for each in named if isinstance(each, str)), console.subject)
     return console
 
 

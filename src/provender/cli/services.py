@@ -17,11 +17,12 @@ if TYPE_CHECKING:
     from provender.project.sources import Source
     from provender.storage.cache import BlobCache
     from provender.storage.open import Opened, Storages
-    from provender.storage.registry import CredentialSource
+    from provender.storage.registry import CredentialSource, HostLimits
 
 __all__ = ["Services"]
 
 _CACHE_BYTES = 10 << 30
+_USUAL_JOBS = 32
 
 
 class Services:
@@ -77,6 +78,7 @@ class Services:
             credentials=credentials,
             is_offline=self._is_offline,
             concurrency=max(16, self._jobs),
+            limits=_host_limits(self._jobs, os.environ.get("PROVENDER_REQUESTS_PER_SECOND")),
             warn=self._console.warning,
             debug=self._console.trace if self._console.debug else None,
         ) as storages:
@@ -110,6 +112,24 @@ class Services:
     def waiting(self, what: str) -> Callable[[], None]:
         """What to call when somebody else holds a lock: says so once."""
         return lambda: self._console.note(f"waiting for another provender that works on {what}")
+
+
+def _host_limits(jobs: int, per_second: str | None) -> HostLimits | None:
+    """The limits of every host from `PROVENDER_REQUESTS_PER_SECOND`, and as many requests at once as there are jobs."""
+    if per_second is None and jobs <= _USUAL_JOBS:
+        return None  # the defaults; what speaks HTTP is not even imported
+    from provender.errors import InvalidProject
+    from provender.storage.registry import HostLimits
+
+    if per_second is not None and not (per_second.isascii() and per_second.isdigit() and 0 < int(per_second) <= 10**6):
+        raise InvalidProject(
+            f"not a number of requests: {per_second[:40]!r}",
+            code="invalid-rate",
+            where="PROVENDER_REQUESTS_PER_SECOND",
+            hint="write a whole number from 1 on; without it there is no limit until a registry sets one",
+        )
+    rate = None if per_second is None else float(per_second)
+    return HostLimits(max_reads=max(_USUAL_JOBS, jobs), per_second=rate)
 
 
 def _size_limit(text: str | None) -> int:

@@ -26,7 +26,7 @@ from provender.project.state import STATE_DIRECTORY, DestinationState, Inputs, S
 from provender.project.swap import Swap, prune, recover
 from provender.storage.files import is_temporary
 
-__all__ = ["INPUTS", "Changeover", "Piece", "clean_up_after_kill", "look_at_inputs"]
+__all__ = ["INPUTS", "Changeover", "Piece", "clean_up_after_kill", "look_at_inputs", "refuse_other_lock"]
 
 INPUTS: Final = (MANIFEST_NAME, LOCK_NAME)
 _BEFORE: Final = "provender.lock.before"
@@ -131,8 +131,7 @@ class Changeover:
         path = self._directory / LOCK_NAME
         if self._before is not None and lock.dump() == self._before.dump():
             return
-        if _seen(self._inputs, LOCK_NAME) != _seen(Inputs.record(self._directory, INPUTS), LOCK_NAME):
-            raise _changed_meanwhile(LOCK_NAME)
+        refuse_other_lock(self._directory, self._inputs)
         kept = self._directory / STATE_DIRECTORY / _BEFORE
         with suppress(FileNotFoundError):
             kept.unlink()
@@ -183,6 +182,12 @@ def look_at_inputs(directory: Path) -> Inputs:
         settle()
         inputs = Inputs.record(directory, INPUTS)
     return inputs
+
+
+def refuse_other_lock(directory: Path, inputs: Inputs) -> None:
+    """Conflict (code `changed-meanwhile`) if the lock is not the one that was read when `inputs` were looked at."""
+    if _seen(inputs, LOCK_NAME) != _seen(Inputs.record(directory, INPUTS), LOCK_NAME):
+        raise _changed_meanwhile(LOCK_NAME)
 
 
 def clean_up_after_kill(directory: Path, destinations: set[str]) -> None:

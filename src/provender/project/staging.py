@@ -120,7 +120,8 @@ class Staging:
         """The destinations that a killed run had noted."""
         try:
             with open(_journal(root), "rb") as file:
-                text = file.read(_MAX_JOURNAL_BYTES).decode("utf-8", "replace")
+                size = min(os.fstat(file.fileno()).st_size, _MAX_JOURNAL_BYTES)
+                text = file.read(size).decode("utf-8", "replace")
         except OSError:
             return ()
         return tuple(line for line in text.splitlines() if _is_destination(line))

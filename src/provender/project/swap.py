@@ -222,11 +222,13 @@ def _restore(original: tuple[int, int] | None, places: tuple[str, ...], destinat
         if place is None:
             return
         if os.path.lexists(destination) and not _exchange(place, destination):
-            os.rename(destination, staging_name(destination))
+            free = next((each for each in places if not os.path.lexists(each)), staging_name(destination))
+            os.rename(destination, free)
         if _identity(destination) != original:
             os.rename(place, destination)
-    # The new directory may be in any of these places, or have got a new name.
-    recover(destination)
+    for place in places:
+        if os.path.lexists(place):
+            discard(place)
 
 
 def _exchange(one: str, other: str) -> bool:

@@ -16,7 +16,14 @@ import msgspec
 
 from provender.artifact.tree import Entry, tree_digest
 from provender.errors import Conflict, IntegrityError, ProvenderError
-from provender.project.changeover import INPUTS, Changeover, Piece, clean_up_after_kill, look_at_inputs
+from provender.project.changeover import (
+    INPUTS,
+    Changeover,
+    Piece,
+    clean_up_after_kill,
+    look_at_inputs,
+    refuse_other_lock,
+)
 from provender.project.dependency import Dependency
 from provender.project.drift import kept_by
 from provender.project.lock import LOCK_NAME, Lock, LockedDependency
@@ -173,6 +180,7 @@ class _Run:
             lock = Lock(dependencies=entries)
             is_changed = self._before is None or lock.dump() != self._before.dump()
             if is_changed:
+                refuse_other_lock(self._directory, self._inputs)
                 lock.write(self._directory / LOCK_NAME)
         return self._report(changes, is_lock_changed=is_changed)
 

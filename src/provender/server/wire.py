@@ -1,4 +1,4 @@
-"""uvicorn as we need it: limits on the head of a request, a way to end a connection at once, no signals. Server layer."""
+"""uvicorn as we need it: limits on the head of a request, connections that end at once, no signals. Server layer."""
 
 from __future__ import annotations
 

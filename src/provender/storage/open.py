@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from provender.storage.registry import (
         CredentialSource,
         Gates,
+        HostLimits,
         HttpTransport,
         RegistryClient,
         RegistryRepository,
@@ -85,6 +86,7 @@ class Storages:
         policy: RetryPolicy | None = None,
         timing: Timing | None = None,
         concurrency: int = 16,
+        limits: HostLimits | None = None,
         is_offline: bool = False,
         warn: Callable[[str], None] | None = None,
         debug: Callable[[str], None] | None = None,
@@ -97,6 +99,7 @@ class Storages:
         self._policy = policy
         self._timing = timing
         self._concurrency = concurrency
+        self._limits = limits
         self._is_offline = is_offline
         self._warn = warn
         self._debug = debug
@@ -237,7 +240,7 @@ class Storages:
             if client is not None:
                 return client
             if self._gates is None:
-                self._gates = Gates(timing=self._timing)
+                self._gates = Gates(self._limits, self._timing)
             speaking = peer.connection
             client = RegistryClient(
                 peer.host,

@@ -11,7 +11,7 @@ from provender.oci import Descriptor, Digest
 from provender.storage.registry import RegistryRepository, UploadSettings
 from provender.storage.verify import BytesReader
 from support.readers import Stream
-from support.registry import DropHeader, Reset, SetHeader, Status, TestRegistry
+from support.registry import DropHeader, Redirect, Reset, SetHeader, Status, TestRegistry
 from support.registry_client import Connector
 
 KIB = 1 << 10
@@ -157,6 +157,12 @@ def test_a_token_that_runs_out_under_the_content_is_renewed_once(connect: Connec
         with pytest.raises(Unauthorized):
             repository.push(other, Expiring(b"other", registry, 99))
         assert registry.content.uploads == {}
+
+
+def test_a_redirected_chunk_is_sent_where_it_leads(registry: TestRegistry, chunked: RegistryRepository) -> None:
+    registry.fault(("PATCH", "/uploads/"), action=Redirect("/v2/acme/app/blobs/uploads/upload-1?_state=upload-1"))
+    chunked.push(BLOB, Stream(CONTENT))
+    assert stored(registry)
 
 
 def test_an_upload_that_never_goes_on_ends(registry: TestRegistry, chunked: RegistryRepository) -> None:

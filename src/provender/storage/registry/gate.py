@@ -117,8 +117,8 @@ class Gate:
         self._give_back()
 
     def _refused(self, turn: Turn, now_s: float, asked_s: float | None) -> None:
-        # No longer than one wait of a caller: who asks for a day gets an error, not a closed gate. And not at once where
-        # nothing is said: hosts that count by the second refuse the rest of it whole.
+        # A host that asks for a day gets an error to its caller, not a closed gate. One that asks for nothing may count
+        # by the second, and refuse all that comes in the rest of it.
         pause_s = _PAUSE_S if asked_s is None else min(asked_s, _LONGEST_PAUSE_S)
         if turn.began_s > self._slowed_s or asked_s is not None:
             self._resumes_s = max(self._resumes_s, now_s + pause_s)

@@ -32,6 +32,8 @@ FailureKind = Literal["connect", "dns", "timeout", "broken", "proxy", "certifica
 
 # After the last byte of a large blob a registry hashes it, or copies it within its object store.
 _PATIENCE_AFTER_UPLOAD: Final = 5
+# One send may take as long as a connect, however slow the line is; larger pieces are not faster (measured).
+_SENT_BYTES: Final = 128 << 10
 _TEMPORARY: Final = frozenset({"connect", "dns", "timeout", "broken", "proxy"})
 # What OpenSSL says when the other side does not speak TLS at all.
 _NOT_TLS_REASONS: Final = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG"})
@@ -282,7 +284,7 @@ class _Body:
 
     def read(self, size: int = -1, /) -> bytes:
         try:
-            return self._reader.read(size)
+            return self._reader.read(_SENT_BYTES if size < 0 else min(size, _SENT_BYTES))
         except (OSError, TransportFailure) as error:
             raise _SourceFailed(error) from error
 
@@ -334,6 +336,8 @@ def _reason(error: BaseException | None) -> str:
     while error is not None and seen < 8:
         if isinstance(error, OSError) and error.strerror:
             return error.strerror.lower()
+        if isinstance(error, OSError) and error.args and isinstance(error.args[0], str):
+            return error.args[0]  # such as the answer of a proxy to CONNECT
         nested = next((item for item in error.args if isinstance(item, BaseException)), None)
         error, seen = error.__cause__ or nested or error.__context__, seen + 1
     return "it was closed"

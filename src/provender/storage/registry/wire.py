@@ -218,7 +218,8 @@ class Wire:
 
     def _check_redirect(self, request: Request, status: int, url: str) -> None:
         is_reading = request.method in ("GET", "HEAD")
-        if is_reading or (status in (307, 308) and request.is_replayable):
+        may_follow = request.is_repeatable and request.method != "DELETE"
+        if is_reading or (status in (307, 308) and may_follow):
             return
         raise Unavailable(
             f"the registry answered {request.method} with a redirect ({status}) to {printable(shown_url(url))}, "
