@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import sys
+import time
 from pathlib import Path
 from types import FrameType
 from typing import Any, Self
@@ -32,7 +33,7 @@ _WAYS_BACK = frozenset(
     }
 )
 # Points per test: enough to meet every step in a few runs of the suite, few enough to stay quick.
-_POINTS = 90
+_POINTS = 60
 
 
 class Interrupt:
@@ -103,7 +104,7 @@ def test_an_interrupt_after_the_lock_is_written_comes_too_late(scene: Scene) -> 
         scene.project.sync(jobs=1)
     scene.go_back()
     assert tracer.count > 10
-    for at in range(0, tracer.count, 2):
+    for at in range(0, tracer.count, 3):
         scene.go_on()
         interrupt = Interrupt(at, only=frozenset({"_conclude", "finish", "prune", "_gone"}))
         interrupt.is_armed = True
@@ -133,7 +134,7 @@ def test_an_interrupt_while_a_failure_is_taken_back_does_not_stop_that(
     assert not scene.check_all_old_or_all_new("counting")
     total = interrupt.count
     assert total > 30
-    for at in range(0, total, max(1, total // 60)):
+    for at in range(0, total, max(1, total // 40)):
         interrupt = Interrupt(at, only=_WAYS_BACK)
         with pytest.raises((OSError, KeyboardInterrupt)), interrupt:
             scene.project.sync(jobs=1)
@@ -164,7 +165,10 @@ def test_an_interrupt_while_threads_still_write_leaves_nothing(scene: Scene, job
         def lay(self, dependency: Any, locked: Any, staging: str, **options: Any) -> Any:
             if dependency.name == "many":
                 threading.Timer(0.02, _thread.interrupt_main).start()
-            return source.lay(dependency, locked, staging, **options)
+            laid = source.lay(dependency, locked, staging, **options)
+            while not options["cancellation"].is_cancelled:  # the interrupt may be late, but never too late
+                time.sleep(0.01)
+            return laid
 
     with pytest.raises(KeyboardInterrupt):
         scene.project.sync({"oci": Interrupting()}, jobs=jobs)

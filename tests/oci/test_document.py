@@ -211,3 +211,12 @@ def test_documents_of_other_tools_are_valid(vectors: Path) -> None:
             assert Document.read(raw, expected=Digest(f"sha256:{path.name}")).raw == raw
             count += 1
     assert count > 10
+
+
+def test_an_artifact_that_poses_as_an_image_says_what_it_is() -> None:
+    image = {**LAYER, "mediaType": mt.IMAGE_CONFIG}
+    noted = {"dev.provender.artifact.type": "application/vnd.acme.v1"}
+    assert read(manifest(config=image, annotations=noted)).manifest().effective_type == "application/vnd.acme.v1"
+    assert read(manifest(config=image)).manifest().effective_type == mt.IMAGE_CONFIG
+    spoofed = {"dev.provender.artifact.type": "no type"}
+    assert read(manifest(config=image, annotations=spoofed)).manifest().effective_type == mt.IMAGE_CONFIG

@@ -113,7 +113,7 @@ from provender.transfer.pool import Cancellation, run_all
 cancellation = Cancellation()
 stuck = threading.Event()
 def task():
-    os.write(1, b"running\n")  # in one piece, whichever thread is first
+    os.write(1, b"running\\n")  # in one piece, whichever thread is first
     stuck.wait()  # deaf to the cancellation
 try:
     run_all([task, task], jobs=2, cancellation=cancellation)

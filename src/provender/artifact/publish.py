@@ -19,7 +19,7 @@ from provender.artifact.names import shown, split_path
 from provender.artifact.pack import PackedLayer, Source, check_media_type, pack
 from provender.errors import IntegrityError, InvalidReference, NotFound
 from provender.oci import EMPTY_BYTES, EMPTY_DESCRIPTOR, Descriptor, Document, Manifest
-from provender.oci.annotations import CREATED, TITLE
+from provender.oci.annotations import COMPAT_TYPE, CREATED, TITLE
 from provender.oci.media_types import EMPTY, IMAGE_CONFIG, MANIFEST, UNKNOWN_ARTIFACT, UNKNOWN_CONFIG
 from provender.oci.reference import check_tag
 from provender.storage.abilities import Pusher
@@ -28,9 +28,8 @@ from provender.storage.verify import BytesReader
 from provender.transfer.pool import Cancellation, run_all
 from provender.transfer.progress import NO_PROGRESS, Progress, WatchedContent
 
-__all__ = ["COMPAT_TYPE", "ArtifactCompat", "ConfigFile", "PublishOptions", "publish"]
+__all__ = ["ArtifactCompat", "ConfigFile", "PublishOptions", "publish"]
 
-COMPAT_TYPE: Final = "dev.provender.artifact.type"
 """The annotation that has the artifact's type where its config pretends to be an image's."""
 
 ArtifactCompat = Literal["image-config", "config-type"]

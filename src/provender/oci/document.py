@@ -12,10 +12,12 @@ from typing import Final, NoReturn, TypeVar
 import msgspec
 
 from provender.errors import IntegrityError, InvalidDocument, InvalidReference, Unsupported
+from provender.oci.annotations import COMPAT_TYPE
 from provender.oci.descriptor import Descriptor
 from provender.oci.digest import Digest
 from provender.oci.media_types import (
     EMPTY,
+    IMAGE_CONFIG,
     INDEX,
     INDEX_TYPES,
     MANIFEST,
@@ -46,9 +48,16 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, re
 
     @property
     def effective_type(self) -> str | None:
-        """What the artifact is: `artifactType`, else the config's media type (manifest.md, artifact guidance)."""
+        """What the artifact is: `artifactType`, else the config's media type (manifest.md, artifact guidance).
+
+        A manifest that had to pose as an image, for a registry that takes nothing else, says its type in an annotation.
+        """
         if self.artifact_type:
             return self.artifact_type
+        if self.config is not None and self.config.media_type == IMAGE_CONFIG and self.annotations:
+            noted = self.annotations.get(COMPAT_TYPE, "")
+            if is_valid(noted):
+                return noted
         if self.config is not None and self.config.media_type != EMPTY:
             return self.config.media_type
         return None

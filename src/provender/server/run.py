@@ -63,7 +63,8 @@ def bind(host: str, port: int) -> socket.socket:
         raise InvalidProject(
             f"{host!r} is no address of this machine", code="invalid-address", where=f"--listen {host}:{port}"
         ) from error
-    listener = socket.socket(found[0], socket.SOCK_STREAM)
+    # With the protocol named, for asyncio switches off the delay of small packets only then.
+    listener = socket.socket(found[0], socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(found[4])

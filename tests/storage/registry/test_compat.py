@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from provender.artifact.pack import Source
-from provender.artifact.publish import COMPAT_TYPE, ArtifactCompat, ConfigFile, PublishOptions, publish
+from provender.artifact.publish import ArtifactCompat, ConfigFile, PublishOptions, publish
 from provender.errors import InvalidReference, Unavailable, Unsupported
 from provender.oci import EMPTY_BYTES, EMPTY_DESCRIPTOR, Descriptor, Document, Index, Manifest
+from provender.oci.annotations import COMPAT_TYPE
 from provender.oci.media_types import IMAGE_CONFIG, INDEX, MANIFEST
 from provender.storage.memory import MemoryStorage
 from provender.storage.registry import RegistryRepository

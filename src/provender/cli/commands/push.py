@@ -64,7 +64,7 @@ def command(
     """
     from provender.artifact.annotation_file import parse_annotations, read_annotation_file
     from provender.artifact.pack import Source
-    from provender.artifact.publish import COMPAT_TYPE, ConfigFile, PublishOptions, publish
+    from provender.artifact.publish import ConfigFile, PublishOptions, publish
     from provender.errors import InvalidReference
     from provender.oci import Reference
 
@@ -92,13 +92,12 @@ def command(
         document = publish(opened.writable, sources, tags=names, options=options, progress=console.progress())
     console.stop_progress()
     manifest = document.manifest()
-    notes = manifest.annotations or {}
     size = sum(layer.size for layer in manifest.layers)
     fields = {
         "reference": f"{target.name}@{document.digest}",
         "digest": document.digest,
         "mediaType": document.descriptor.media_type,
-        "artifactType": notes[COMPAT_TYPE] if options.form == "image-config" else manifest.effective_type,
+        "artifactType": manifest.effective_type,
         "size": document.descriptor.size,
         "tags": names,
     }
