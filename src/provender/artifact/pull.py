@@ -7,7 +7,6 @@ staging directory first, conflicts are found before anything moves, and each fil
 from __future__ import annotations
 
 import os
-import shutil
 import stat
 from collections.abc import Sequence
 from typing import Protocol
@@ -17,6 +16,7 @@ import msgspec
 from provender.artifact.names import shown
 from provender.artifact.placing import Placing
 from provender.artifact.platforms import choose_platform
+from provender.artifact.scratch import scratch_directory
 from provender.artifact.tree import Entry
 from provender.artifact.unpack import UnpackOptions, unpack
 from provender.errors import Conflict, InvalidDocument
@@ -60,22 +60,17 @@ def pull(
 
     A file that is there with other content is a Conflict (code `files-differ`, all of them listed) unless `force`.
     """
-    import tempfile
-
     resolved = storage.resolve(target)
     manifest = resolve_manifest(storage, resolved, platform=platform)
     made = _make(out)
     try:
-        staging = tempfile.mkdtemp(dir=out, prefix=".provender-pull-")
-        try:
+        with scratch_directory(out) as staging:
             entries = unpack(
                 manifest.manifest(), storage, staging, options=options, progress=progress, cancellation=cancellation
             )
             with Placing(staging, out) as placing:
                 changed = placing.run(entries, force=force)
             return Pulled(resolved, manifest, entries, changed)
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)
     finally:
         _unmake(made)
 

@@ -9,6 +9,7 @@ import errno
 import os
 import signal
 import sys
+from itertools import pairwise
 from types import FrameType
 from typing import Final, NoReturn, TextIO
 
@@ -34,6 +35,8 @@ def guarded(arguments: list[str]) -> int:
     """The exit status of the command line `arguments`, with everything said that there is to say."""
     _open_streams()
     console = Console.from_environment(os.environ)
+    if _wants_json(arguments):  # known before the options are read, which may be what fails
+        console.format = "json"
     _handle_termination()
     try:
         status = _run(arguments, console)
@@ -46,6 +49,11 @@ def guarded(arguments: list[str]) -> int:
         except OSError:
             _silence(stream)
     return status
+
+
+def _wants_json(arguments: list[str]) -> bool:
+    options = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    return "--format=json" in options or ("--format", "json") in pairwise(options)
 
 
 def _run(arguments: list[str], console: Console) -> int:

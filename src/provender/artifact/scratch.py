@@ -1,0 +1,60 @@
+"""A working directory inside the user's directory, so that finished files arrive by rename. Artifact layer.
+
+It is held by a lock that dies with its holder: the next one removes what a killed run left, and nothing that is in use.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+__all__ = ["scratch_directory"]
+
+_PREFIX: Final = ".provender-pull-"
+
+
+@contextmanager
+def scratch_directory(parent: str) -> Iterator[str]:
+    """A fresh directory in `parent`, removed at the end; those of killed runs are removed now."""
+    import tempfile
+
+    with _opened(parent) as whole:
+        fcntl.flock(whole, fcntl.LOCK_EX)  # nobody sweeps between the making and the locking of the directory
+        for name in os.listdir(parent):
+            if name.startswith(_PREFIX):
+                _remove_if_left(os.path.join(parent, name))
+        path = tempfile.mkdtemp(dir=parent, prefix=_PREFIX)
+        held = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        fcntl.flock(held, fcntl.LOCK_EX)
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+        os.close(held)
+
+
+@contextmanager
+def _opened(path: str) -> Iterator[int]:
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def _remove_if_left(path: str) -> None:
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return  # a file or link of somebody else's, or gone
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        shutil.rmtree(path, ignore_errors=True)
+    except BlockingIOError:
+        return  # in use
+    finally:
+        os.close(fd)

@@ -1,0 +1,125 @@
+"""Blobs over the socket: whole, in parts, conditional, deleted."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from support.served import Client, digest_of, served
+
+CONTENT = bytes(range(256)) * 40
+
+
+@pytest.mark.parametrize("algorithm", ["sha256", "sha512"])
+def test_a_blob_comes_back_with_its_digest(client: Client, algorithm: str) -> None:
+    digest = client.blob("a/b", CONTENT, algorithm)
+    for method, body in (("GET", CONTENT), ("HEAD", b"")):
+        answer = client.ask(method, f"/v2/a/b/blobs/{digest}?ns=registry.example")
+        assert (answer.status, answer.body) == (200, body)
+        assert answer.headers["content-length"] == str(len(CONTENT))
+        assert answer.headers["docker-content-digest"] == digest
+        assert answer.headers["etag"] == f'"{digest}"'
+
+
+@pytest.mark.parametrize("size", [0, 1, (128 << 10) + 1, (3 << 20) + 17])
+def test_every_size_comes_back_whole(client: Client, size: int) -> None:
+    content = os.urandom(size)
+    digest = client.blob("a/b", content)
+    assert client.ask("GET", f"/v2/a/b/blobs/{digest}").body == content
+
+
+@pytest.mark.parametrize(
+    ("header", "first", "last"),
+    [
+        ("bytes=0-0", 0, 0),
+        ("bytes=500-1499", 500, 1499),
+        ("bytes=500-", 500, 10239),
+        ("bytes=-500", 9740, 10239),
+        ("bytes=-99999", 0, 10239),
+        ("bytes=10000-99999", 10000, 10239),
+    ],
+)
+def test_a_range_selects_a_part(client: Client, header: str, first: int, last: int) -> None:
+    digest = client.blob("a/b", CONTENT)
+    answer = client.ask("GET", f"/v2/a/b/blobs/{digest}", range=header)
+    assert (answer.status, answer.body) == (206, CONTENT[first : last + 1])
+    assert answer.headers["content-range"] == f"bytes {first}-{last}/{len(CONTENT)}"
+
+
+@pytest.mark.parametrize("header", ["bytes=500-0", "bytes=10240-", "bytes=-0", "bytes=99999-100000"])
+def test_a_range_outside_is_refused(client: Client, header: str) -> None:
+    digest = client.blob("a/b", CONTENT)
+    answer = client.ask("GET", f"/v2/a/b/blobs/{digest}", range=header)
+    assert answer.status == 416
+    assert answer.headers["content-range"] == f"bytes */{len(CONTENT)}"
+
+
+@pytest.mark.parametrize("header", ["lines=1-2", "bytes=1-2,4-5", "bytes=x-y", "bytes", "bytes=--1", "bytes=-"])
+def test_a_range_that_cannot_be_read_selects_everything(client: Client, header: str) -> None:
+    digest = client.blob("a/b", CONTENT)
+    assert client.ask("GET", f"/v2/a/b/blobs/{digest}", range=header).status == 200
+
+
+def test_a_range_counts_only_if_the_content_is_the_same(client: Client) -> None:
+    digest = client.blob("a/b", CONTENT)
+    path = f"/v2/a/b/blobs/{digest}"
+    assert client.ask("GET", path, range="bytes=0-9", if_range=f'"{digest}"').status == 206
+    assert client.ask("GET", path, range="bytes=0-9", if_range='"other"').status == 200
+
+
+@pytest.mark.parametrize("form", ['"{}"', 'W/"{}"', '"x", "{}"', "*"])
+def test_what_the_client_has_is_not_sent_again(client: Client, form: str) -> None:
+    digest = client.blob("a/b", CONTENT)
+    answer = client.ask("GET", f"/v2/a/b/blobs/{digest}", if_none_match=form.format(digest))
+    assert (answer.status, answer.body) == (304, b"")
+    assert answer.headers["docker-content-digest"] == digest
+
+
+def test_a_deleted_blob_is_gone(client: Client) -> None:
+    digest = client.blob("a/b", CONTENT)
+    assert client.ask("DELETE", f"/v2/a/b/blobs/{digest}").status == 202
+    for method in ("GET", "HEAD", "DELETE"):
+        answer = client.ask(method, f"/v2/a/b/blobs/{digest}")
+        assert answer.status == 404
+    assert client.ask("GET", f"/v2/a/b/blobs/{digest}").code == "BLOB_UNKNOWN"
+
+
+def test_a_manifest_is_not_deleted_as_a_blob(client: Client) -> None:
+    digest = client.manifest("a/b", "v1", [b"x"])
+    assert client.ask("DELETE", f"/v2/a/b/blobs/{digest}").code == "BLOB_UNKNOWN"
+    assert client.ask("GET", "/v2/a/b/manifests/v1").status == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "code"),
+    [
+        ("/v2/none/blobs/sha256:" + "0" * 64, 404, "NAME_UNKNOWN"),
+        ("/v2/a/b/blobs/sha256:short", 400, "DIGEST_INVALID"),
+        ("/v2/a/b/blobs/sha256:" + "A" * 64, 400, "DIGEST_INVALID"),
+        ("/v2/a/b/blobs/md5:" + "0" * 32, 400, "DIGEST_INVALID"),
+        ("/v2/a/b/blobs/..%2f..%2findex.json", 400, "NAME_INVALID"),
+        ("/v2/A/b/blobs/sha256:" + "0" * 64, 400, "NAME_INVALID"),
+        ("/v2/../../etc/blobs/sha256:" + "0" * 64, 400, "NAME_INVALID"),
+        ("/v2/a/blobs/b/blobs/sha256:" + "0" * 64, 404, "NAME_UNKNOWN"),
+        ("/v2/a/b/nothing", 404, "UNSUPPORTED"),
+        ("/", 404, "UNSUPPORTED"),
+    ],
+)
+def test_refusals_have_the_codes_of_the_specification(client: Client, path: str, status: int, code: str) -> None:
+    client.blob("a/b", b"there")
+    answer = client.ask("GET", path)
+    assert (answer.status, answer.code) == (status, code)
+
+
+def test_a_shortened_file_is_never_taken_for_a_whole_one(tmp_path: Path) -> None:
+    content = os.urandom(4 << 20)
+    with served(tmp_path / "store") as client:
+        digest = client.blob("a", content)
+        path = tmp_path / "store/a/blobs/sha256" / digest.removeprefix("sha256:")
+        os.truncate(path, 100)
+        assert client.ask("GET", f"/v2/a/blobs/{digest}").headers["content-length"] == "100"
+        # It is the client's part to compare; a new push repairs it.
+        client.blob("a", content)
+        assert digest_of(client.ask("GET", f"/v2/a/blobs/{digest}").body) == digest
