@@ -30,6 +30,6 @@ def synced(project: Workspace) -> Workspace:
     """A project with one dependency, `good`, that was synced; what the registry was asked for it is forgotten."""
     publish(project.registry, "acme/good", "1.0.0", {"a.txt": b"alpha\n", "sub/b.txt": b"beta\n"})
     project.depend(good="acme/good:1.0.0")
-    project.succeed("sync")
+    project.prepare("sync")
     project.registry.requests.clear()
     return project

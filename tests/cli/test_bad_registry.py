@@ -30,7 +30,6 @@ def refuse_both(synced: Workspace, status: int, code: str, *, pull: str = "acme/
     out = synced.directory / "out"
     out.mkdir()
     (out / "mine.txt").write_text("mine")
-    synced.succeed("list")
     before = synced.look()
     said = []
     for arguments in (["sync"], ["pull", pull, "-o", "out"]):

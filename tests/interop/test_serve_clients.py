@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from interop.programs import Program
+from interop.registries import HTPASSWD, PASSWORD, USER
 from interop.test_helm import write_chart
 from interop.trees import tree
+from support.command import succeed
 from support.served import Client, Process, digest_of, server_process
 
 pytestmark = pytest.mark.interop
@@ -161,6 +163,29 @@ def test_helm(server: Process, tmp_path: Path, helm: Program) -> None:
     _, raw = stored(server, "charts/demo", "1.2.3_build.4")
     assert json.loads(raw)["layers"][0]["digest"] == digest_of(package.read_bytes())
     no_failures(server)
+
+
+@pytest.mark.parametrize("scheme", ["htpasswd", "token"])
+def test_clients_log_in(
+    scheme: str, sample: Path, tmp_path: Path, oras: Program, crane: Program, skopeo: Program
+) -> None:
+    users = tmp_path / "htpasswd"
+    users.write_text(HTPASSWD)
+    with server_process(tmp_path / "logs", "--htpasswd", users, "--auth", scheme) as server:
+        here = f"{server.host}/private/one"
+        refused = oras.attempt("push", "--plain-http", f"{here}:v1", "config.json", cwd=sample)
+        assert refused.returncode != 0
+        oras.run("login", "--plain-http", server.host, "-u", USER, "--password-stdin", stdin=PASSWORD.encode())
+        oras.run("push", "--plain-http", f"{here}:v1", "config.json", "schemas", cwd=sample)
+        digest = oras.run("resolve", "--plain-http", f"{here}:v1")
+        crane.run("copy", f"{here}:v1", f"{server.host}/private/two:v2")
+        assert crane.run("catalog", server.host).split() == ["private/one", "private/two"]
+        tls = ("--insecure-policy", "copy", "--preserve-digests", "--src-tls-verify=false")
+        creds = ("--src-creds", f"{USER}:{PASSWORD}")
+        skopeo.run(*tls, *creds, f"docker://{server.host}/private/two:v2", f"oci:{tmp_path / 'layout'}:v2")
+        assert succeed("resolve", f"layout:{tmp_path / 'layout'}:v2").stdout.strip() == digest
+        assert succeed("resolve", f"{here}:v1").stdout.strip() == digest
+        no_failures(server)
 
 
 def test_what_was_served_is_a_layout_for_everybody(

@@ -40,14 +40,14 @@ def is_header(block: bytes) -> bool:
     if len(block) != BLOCK_BYTES or not block[0]:
         return False
     try:
-        return _has_checksum(block, _number(block[148:156], "checksum"))
+        return has_checksum(block, _number(block[148:156], "checksum"))
     except IntegrityError:
         return False
 
 
 def parse_header(block: bytes) -> Header:
     """The fields of a block of 512 bytes; IntegrityError (code `bad-archive`) if it is not a header."""
-    if not _has_checksum(block, _number(block[148:156], "checksum")):
+    if not has_checksum(block, _number(block[148:156], "checksum")):
         raise bad_archive("a header has the wrong checksum")
     end = block.find(b"\0", 0, 100)
     name = block[: end if end >= 0 else 100]
@@ -124,7 +124,8 @@ def _octal(digits: bytes, what: str) -> int:
         raise bad_archive(f"a header has a {what} that is not an octal number") from error
 
 
-def _has_checksum(block: bytes, stored: int) -> bool:
+def has_checksum(block: bytes, stored: int) -> bool:
+    """True if the bytes of `block`, the checksum's own aside, add up to `stored`."""
     # The sum counts the checksum field as eight spaces. Adler-32's lower half is the sum of bytes plus one, modulo a
     # prime; a whole sum in Python would take longer than creating a small file.
     unsigned = (zlib.adler32(block) & 0xFFFF) - 1 - sum(block[148:156]) + 256

@@ -5,16 +5,25 @@ Artifact layer, over the decompressed stream and the tree writer. One pass, a wi
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Final, Literal, NoReturn
 
 import msgspec
 
 from provender.artifact.ahead import ReadAhead
-from provender.artifact.header import BLOCK_BYTES, Header, bad_archive, parse_header, parse_pax, parse_pax_size
+from provender.artifact.header import (
+    BLOCK_BYTES,
+    Header,
+    bad_archive,
+    has_checksum,
+    parse_header,
+    parse_pax,
+    parse_pax_size,
+)
 from provender.artifact.limits import DEFAULT_LIMITS, Limits
 from provender.artifact.names import is_plain, shown, split_path
-from provender.artifact.tree import Reader, TreeWriter
+from provender.artifact.tree import Reader, SmallFile, TreeWriter
 from provender.errors import IntegrityError, ProvenderError, Unsupported
 
 __all__ = ["Member", "TarReader", "extract_tar"]
@@ -32,6 +41,16 @@ _KINDS: Final[dict[bytes, Literal["link", "hardlink", "directory"]]] = {
     b"2": "link",
     b"5": "directory",
 }
+
+
+# What nearly every archive is made of: a file in a directory, a name of plain characters in one piece, a common mode,
+# and numbers as most writers write them.
+_PLAIN_HEADER: Final = re.compile(
+    rb"(?=([a-z0-9_@+=,~./-]{1,97})/([a-z0-9_@+=,~.-]{1,97})\0).{100}"
+    rb"(0000644|0000755)\0.{16}([0-7]{11})[\0 ].{12}([0-7]{6})\0 0.{100}ustar.{83}\0.{166}",
+    re.DOTALL | re.IGNORECASE,
+)
+_EXECUTABLE: Final = b"0000755"
 
 
 class Member(msgspec.Struct, frozen=True, gc=False):
@@ -69,6 +88,10 @@ def extract_tar(
                 path = _without(prefix, path, origin)
             if member.kind == "file":
                 writer.add_file(path, reader.content(), executable=member.executable, size=member.size, origin=origin)
+                if files := reader.small_files():
+                    if prefix:
+                        files = [file._replace(path=_without(prefix, file.path, origin)) for file in files]
+                    writer.add_files(files, origin=origin)
             elif member.kind == "directory":
                 if path:
                     writer.directory(tuple(path.split("/")), origin=origin)
@@ -114,6 +137,34 @@ class TarReader:
         self._left = self._padding = 0
         return self._buffer[start : start + size]
 
+    def small_files(self) -> list[SmallFile]:
+        """The files that come next, as far as they are plain, whole in the buffer and in the directory of the last one.
+
+        What `next` and `content` would give, in half the time; whatever needs a closer look ends the list.
+        """
+        found: list[SmallFile] = []
+        if self._left or self._padding or not self._prefix:
+            return found
+        buffer, at, prefix = self._buffer, self._at, self._prefix
+        longest = self._limits.path_bytes // 4 - len(prefix)
+        while (match := _PLAIN_HEADER.match(buffer, at)) is not None:
+            folder, name, mode, digits, checksum = match.groups()
+            text, size, start = name.decode(), int(digits, 8), at + BLOCK_BYTES
+            end = start + size + -size % BLOCK_BYTES
+            if (
+                end > len(buffer)
+                or folder.decode() != self._parent
+                or len(text) > longest
+                or not is_plain(text, self._limits)
+                or not has_checksum(buffer[at:start], int(checksum, 8))
+            ):
+                break
+            found.append(SmallFile(prefix + text, buffer[start : start + size], mode == _EXECUTABLE))
+            at = end
+        self._at = at
+        self._count(len(found))
+        return found
+
     def _next(self) -> Member | None:
         if self._left or self._padding:
             self._skip()
@@ -152,12 +203,7 @@ class TarReader:
         self._fill(BLOCK_BYTES)
         at = self._at
         self._at = at + BLOCK_BYTES
-        self._members += 1
-        # Names have their own count in the tree; this bounds headers that make no name.
-        if self._members > self._limits.entries * 4:
-            raise IntegrityError(
-                f"more than {self._limits.entries * 4} headers", code="too-many-entries", where=self._where, hint=_HINT
-            )
+        self._count(1)
         block = self._buffer[at : at + BLOCK_BYTES]
         if not block[0] and block == _ZERO_BLOCK:
             self._fill(BLOCK_BYTES)
@@ -166,6 +212,14 @@ class TarReader:
             self._at += BLOCK_BYTES
             return None
         return parse_header(block)
+
+    def _count(self, headers: int) -> None:
+        """Names have their own count in the tree; this bounds headers that make no name."""
+        self._members += headers
+        if self._members > self._limits.entries * 4:
+            raise IntegrityError(
+                f"more than {self._limits.entries * 4} headers", code="too-many-entries", where=self._where, hint=_HINT
+            )
 
     def _member(self, header: Header, name: bytes, link: bytes, size: int) -> Member:
         kind = header.kind

@@ -9,21 +9,24 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from types import TracebackType
-from typing import Final, Literal, Protocol, Self, runtime_checkable
+from typing import Final, Literal, NamedTuple, Protocol, Self, runtime_checkable
 
 import msgspec
 
+from provender.artifact.crew import Crew
 from provender.artifact.limits import DEFAULT_LIMITS, Limits
 from provender.artifact.names import check_link, check_target, fold_text, shown
-from provender.artifact.rooted import RootedDirectory
+from provender.artifact.rooted import Directory, RootedDirectory
 from provender.errors import Conflict, IntegrityError, ProvenderError
 from provender.oci import Digest
 
-__all__ = ["Content", "Entry", "Reader", "TreeWriter", "tree_digest"]
+__all__ = ["Content", "Entry", "Reader", "SmallFile", "TreeWriter", "tree_digest"]
 
 _CHUNK_BYTES: Final = 1 << 20
+# Batches of small files, each at most a piece of the stream, that wait to be written.
+_WAITING: Final = 6
 _MODES: Final = {False: 0o644, True: 0o755}
 
 
@@ -35,6 +38,14 @@ class Reader(Protocol):
 
 
 Content = bytes | Iterable[bytes] | Reader
+
+
+class SmallFile(NamedTuple):
+    """A file of an archive with its content; `path` is checked components joined by `/`."""
+
+    path: str
+    content: bytes
+    executable: bool
 
 
 class Entry(msgspec.Struct, frozen=True, gc=False):
@@ -70,15 +81,26 @@ class _Claim(msgspec.Struct, gc=False):
     size: int = 0
 
 
+class _Batch(NamedTuple):
+    """Files of one directory, which is held until they are written."""
+
+    directory: Directory
+    files: list[tuple[_Claim, SmallFile, bool]]
+    """With each file its claim, and whether it is the one that is written."""
+
+
 class TreeWriter:
     """Writes a tree into `root`, an existing empty directory; several threads may write at once.
 
     `origin` names the layer that a name comes from. Within one origin a name comes once (directories may repeat); two
     origins may give the same path only the same content. `finish` makes the links and gives the entries; without it the
-    directory is to be thrown away. After any error too: nothing is taken back.
+    directory is to be thrown away. After any error too: nothing is taken back. With `threads`, so many further ones
+    create small files; their errors are raised by a later call, at the latest by `finish`.
     """
 
-    def __init__(self, root: str, limits: Limits = DEFAULT_LIMITS) -> None:
+    def __init__(self, root: str, limits: Limits = DEFAULT_LIMITS, *, threads: int = 0) -> None:
+        self._threads = threads
+        self._crew: Crew[_Batch] | None = None
         self._limits = limits
         self._where = root
         self._disk = RootedDirectory(root)
@@ -136,6 +158,40 @@ class TreeWriter:
             with self._lock:
                 self._disk.release(directory)
 
+    def add_files(self, files: Sequence[SmallFile], *, origin: str) -> None:
+        """`add_file` for small files of one directory; with threads they may be written after the return."""
+        parent = files[0].path.rpartition("/")[0]
+        claimed: list[tuple[_Claim, SmallFile, bool]] = []
+        with self._lock:
+            for file in files:
+                self._spend(len(file.content), file.path, 0)
+                claim, is_first = self._claim(file.path, parent, "f", origin)
+                claim.executable = file.executable
+                claimed.append((claim, file, is_first))
+            batch = _Batch(self._disk.acquire(parent), claimed)
+            if self._crew is None and self._threads:
+                self._crew = Crew(self._write_batch, threads=self._threads, waiting=_WAITING)
+        if self._crew is None:
+            self._write_batch(batch)
+        else:
+            self._crew.put(batch)
+
+    def _write_batch(self, batch: _Batch) -> None:
+        directory, cut = batch.directory, len(batch.directory.path) + 1 if batch.directory.path else 0
+        try:
+            for claim, file, is_first in batch.files:
+                if not is_first:
+                    self._take(claim, file.content, len(file.content), "", None)
+                    continue
+                fd = self._disk.create(directory, file.path[cut:], _MODES[file.executable])
+                try:
+                    self._take(claim, file.content, len(file.content), "", fd)
+                finally:
+                    os.close(fd)
+        finally:
+            with self._lock:
+                self._disk.release(directory)
+
     def symlink(self, parts: tuple[str, ...], target: str, *, origin: str) -> None:
         """Notes a symbolic link, which is checked and made by `finish`."""
         check_target(parts, target, where=origin, limits=self._limits)
@@ -147,6 +203,8 @@ class TreeWriter:
 
     def finish(self) -> tuple[Entry, ...]:
         """Resolves hard links, compares what several origins wrote, makes the links; the entries sorted by path."""
+        if self._crew is not None:
+            self._crew.finish()
         with self._lock:
             for claim in (*self._claims.values(), *self._repeated.values()):
                 if not claim.content:
@@ -168,6 +226,8 @@ class TreeWriter:
 
     def close(self) -> None:
         """Lets go of every descriptor; for a tree that is given up."""
+        if self._crew is not None:
+            self._crew.stop()
         with self._lock:
             self._disk.close()
 

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 __all__ = ["UnpackOptions", "fetch_content", "unpack"]
 
+# Threads that create small files; one more gained nothing on two cores.
+_WRITERS: Final = 2
 _SNIFF_BYTES: Final = 512
 # How much compressed content may pass before the first 512 bytes come out; more than any real archive needs.
 _MAX_RECORDED: Final = 4 << 20
@@ -71,7 +73,7 @@ def unpack(
         repository=options.repository,
         config=lambda: _config(manifest, fetcher),
     )
-    with TreeWriter(staging, options.limits) as writer:
+    with TreeWriter(staging, options.limits, threads=min(options.jobs - 1, _WRITERS)) as writer:
         work = _Work(fetcher, writer, options.limits, progress, cancellation)
         tasks = [work.task(planned) for planned in plan if isinstance(planned.action, (Copy, Extract, Sniff))]
         run_all(tasks, jobs=options.jobs, cancellation=cancellation)

@@ -61,7 +61,6 @@ def create_app(
 ) -> Starlette:
     """The application that serves `store`; its life span removes what dead processes left, and its own uploads."""
     from starlette.applications import Starlette
-    from starlette.routing import Mount
 
     registry = _Registry(
         store,
@@ -81,7 +80,9 @@ def create_app(
         finally:
             await registry.stop()
 
-    return Starlette(routes=[Mount("", app=registry)], lifespan=lifespan)
+    app = Starlette(lifespan=lifespan)
+    app.router.default = registry  # not a route: its pattern would not match every path
+    return app
 
 
 class _Registry:

@@ -31,6 +31,9 @@ class Manifests:
         repository = self._store.find(route.name)
         document = await call.run(lambda: repository.resolve(target))
         digest = document.digest
+        if call.method == "HEAD" and self._store.is_writable:
+            # A client that finds it will not push it again, and may be about to push what holds it.
+            self._store.writable(route.name, create=False).keep(digest)
         headers: Headers = (("Docker-Content-Digest", digest), ("ETag", f'"{digest}"'))
         if is_match(call.header("if-none-match"), digest):
             return Reply(304, headers)
@@ -59,6 +62,7 @@ class Manifests:
             if not document.is_index and not self._allow_sparse:
                 _check_blobs(repository, view.successors())
             repository.push_document(document, tags)
+            repository.keep(document.digest)
             return document, None if view.subject is None else view.subject.digest
 
         document, subject = await call.run(store)

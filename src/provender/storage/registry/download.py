@@ -53,6 +53,7 @@ class Download:
         self._hop: Hop | None = None
         self._windows: Windows | None = None
         self._widenings = 0
+        self._is_closed = False
         self._open()
 
     def read(self, size: int = -1, /) -> bytes:
@@ -62,6 +63,8 @@ class Download:
             try:
                 chunk = self._next(want)
             except TransportFailure as failure:
+                if self._is_closed:
+                    return b""
                 self._resume(failure)
                 continue
             except WindowsFailed:
@@ -73,13 +76,18 @@ class Download:
                 self._position += len(chunk)
                 self._gained += len(chunk)
                 return chunk
-            elif self._broke_silently():
+            elif not self._is_closed and self._broke_silently():
                 self._resume(TransportFailure("broken", "the answer ended early"))
             else:
                 return b""
         return b""
 
     def close(self) -> None:
+        """Let go of the connection; a read that another thread is in ends at once, and nothing is resumed."""
+        self._is_closed = True
+        self._release()
+
+    def _release(self) -> None:
         if self._hop is not None:
             self._hop.response.close()
             self._hop = None
@@ -139,7 +147,7 @@ class Download:
         return found is not None and found.start == self._position and found.total in (None, self._descriptor.size)
 
     def _resume(self, failure: TransportFailure) -> None:
-        self.close()
+        self._release()
         if self._gained >= _PROGRESS_BYTES:
             self._patience.progressed()
         self._gained = 0

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Literal, Protocol, Self
 
@@ -272,6 +273,9 @@ class _HttpResponse:
         if self._raw.length_remaining == 0 and self.status != 416:
             self._raw.drain_conn()
         else:
+            # A thread that is in a read holds the stream, and closing would wait for it: end the connection first.
+            with suppress(ValueError, RuntimeError, OSError):
+                self._raw.shutdown()
             self._raw.close()
         self._raw.release_conn()
 
