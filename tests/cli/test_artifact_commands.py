@@ -121,7 +121,7 @@ def test_a_push_that_cannot_be_made_pushes_nothing(
 
 
 def test_a_push_that_fails_leaves_a_store_as_it_was(project: Workspace, files: Path) -> None:
-    project.succeed("push", "layout:./store:1", "README.md")
+    project.prepare("push", "layout:./store:1", "README.md")
     before = everything(files / "store")
     assert project.run("push", "layout:./store:1", "README.md", "missing.txt").status == 66
     assert everything(files / "store") == before
@@ -161,7 +161,7 @@ def test_pull_leaves_other_files_and_refuses_to_overwrite(project: Workspace) ->
     error = refused(project.json("pull", "acme/good:1", "-o", "out"), 1, "files-differ")
     assert "a.txt" in error["message"]
     assert project.look() == before
-    project.succeed("pull", "acme/good:1", "-o", "out", "--force")
+    project.prepare("pull", "acme/good:1", "-o", "out", "--force")
     assert (out / "a.txt").read_text() == "new"
     assert (out / "other.txt").read_text() == "other"
 
@@ -188,9 +188,9 @@ def test_pull_by_mode_and_media_type(project: Workspace) -> None:
     tar = layer(project.registry, "acme/mixed", packed({"in.txt": b"in"}), media_type=ARCHIVE, title="in.tar.gz")
     text = layer(project.registry, "acme/mixed", b"text", media_type="text/plain", title="t.txt")
     publish(project.registry, "acme/mixed", "1", layers=[tar, text])
-    project.succeed("pull", "acme/mixed:1", "-o", "copied", "--mode", "copy")
+    project.prepare("pull", "acme/mixed:1", "-o", "copied", "--mode", "copy")
     assert sorted(everything(project.directory / "copied")) == ["in.tar.gz", "t.txt"]
-    project.succeed("pull", "acme/mixed:1", "-o", "out", "--mode", "extract", "--media-type", ARCHIVE)
+    project.prepare("pull", "acme/mixed:1", "-o", "out", "--mode", "extract", "--media-type", ARCHIVE)
     assert sorted(everything(project.directory / "out")) == ["in.txt"]
     refused(project.json("pull", "acme/mixed:1", "-o", "x", "--media-type", "image/*"), 66, "no-layer-matched")
 
@@ -198,13 +198,13 @@ def test_pull_by_mode_and_media_type(project: Workspace) -> None:
 def test_pull_from_a_layout_and_from_its_archive(project: Workspace, files: Path) -> None:
     import tarfile
 
-    project.succeed("push", "layout:./store:1", "README.md")
+    project.prepare("push", "layout:./store:1", "README.md")
     with tarfile.open(files / "store.tar", "w") as tar:
         for path in sorted((files / "store").rglob("*")):
             if path.is_file():
                 tar.add(path, arcname=path.relative_to(files / "store"))
     for name in ("store", "store.tar"):
-        project.succeed("pull", f"layout:./{name}:1", "-o", f"out-{name}")
+        project.prepare("pull", f"layout:./{name}:1", "-o", f"out-{name}")
         assert (files / f"out-{name}/README.md").read_text() == "# read\n"
     refused(project.json("push", "layout:./store.tar:2", "README.md"), 69, "read-only")
     refused(project.json("pull", "layout:./nothing:1"), 66, "layout-not-found")
@@ -277,7 +277,7 @@ def test_login_is_checked_kept_used_and_forgotten(project: Workspace, home: Path
     assert config.stat().st_mode & 0o077 == 0
     entry = json.loads(config.read_text())["auths"][registry.host]
     assert base64.b64decode(entry["auth"]).decode() == f"{registry.username}:{registry.password}"
-    project.succeed("pull", "acme/good:1", "-o", "out")
+    project.prepare("pull", "acme/good:1", "-o", "out")
     assert document(provender("logout", registry.host, "--format", "json"), "logout")["removed"] is True
     assert registry.host not in json.loads(config.read_text()).get("auths", {})
     assert document(provender("logout", registry.host, "--format", "json"), "logout")["removed"] is False
@@ -353,9 +353,9 @@ def test_registry_explain_of_what_is_unbound_says_where_it_looked(project: Works
 
 def test_a_flag_binds_a_registry_for_one_run(project: Workspace, files: Path) -> None:
     flag = ["--registry", f"other={project.registry.host}/acme"]
-    project.succeed("push", "other/good:1", "README.md", *flag)
+    project.prepare("push", "other/good:1", "README.md", *flag)
     assert list(project.registry.tags("acme/good")) == ["1"]
-    project.succeed("resolve", "other/good:1", *flag)
+    project.prepare("resolve", "other/good:1", *flag)
     refused(project.json("resolve", "other/good:1"), 78, "unbound-registry")
     assert project.run("resolve", "other/good:1", "--registry", "nonsense").status in (2, 78)
 

@@ -153,7 +153,7 @@ def test_a_blob_that_is_garbled(synced: Workspace, action: Action, status: int, 
     assert BAD in said
     assert synced.registry.count("GET", f"/blobs/{digest}") == 2
     # The registry is well again, and so is everything here.
-    synced.succeed("sync")
+    synced.prepare("sync")
     assert (synced.directory / "vendor/bad/bad.txt").read_bytes() == CONTENT
 
 
@@ -165,7 +165,7 @@ def test_a_blob_that_breaks_off_and_cannot_be_resumed_is_refused(synced: Workspa
     synced.depend(good="acme/good:1.0.0", bad="acme/bad:1.0.0")
     said = refuse_both(synced, 75, "content-vanished")
     assert digest in said
-    synced.succeed("sync")
+    synced.prepare("sync")
     assert (synced.directory / "vendor/bad/bad.txt").read_bytes() == CONTENT
 
 
@@ -173,7 +173,7 @@ def test_a_blob_that_breaks_off_is_resumed_where_it_stopped(synced: Workspace) -
     digest = bad_one(synced.registry)
     synced.registry.fault(("GET", f"/blobs/{digest}"), action=Truncate(1000))
     synced.depend(good="acme/good:1.0.0", bad="acme/bad:1.0.0")
-    synced.succeed("sync")
+    synced.prepare("sync")
     assert (synced.directory / "vendor/bad/bad.txt").read_bytes() == CONTENT
     first, second = synced.registry.asked("GET", f"/blobs/{digest}")
     assert "range" not in first.headers
@@ -240,7 +240,7 @@ def test_a_registry_in_trouble_is_asked_again_and_then_given_up(synced: Workspac
     said = refuse_both(synced, 75, "registry-unavailable")
     assert "503" in said
     assert synced.registry.count("GET", "/manifests/") == 4
-    synced.succeed("sync")
+    synced.prepare("sync")
 
 
 def test_a_registry_that_is_gone(project: Workspace, tmp_path: Path) -> None:
@@ -285,7 +285,7 @@ def test_a_lock_is_not_for_this_machine_alone_so_a_platform_has_to_be_named(sync
     synced.depend(bad="acme/bad:1.0.0")
     refused(synced.json("sync"), 66, "no-matching-platform")
     synced.depend(bad={"oci": "acme/bad", "tag": "1.0.0", "platform": "linux/arm64"})
-    synced.succeed("sync")
+    synced.prepare("sync")
     assert (synced.directory / "vendor/bad/which.txt").read_text() == "linux/arm64"
 
 
@@ -375,5 +375,5 @@ def test_a_pattern_that_takes_nothing_is_an_error(synced: Workspace) -> None:
 def test_octets_without_a_name_are_refused_or_named_but_never_lost(synced: Workspace) -> None:
     publish(synced.registry, BAD, "1.0.0", layers=[layer(synced.registry, BAD, b"raw", media_type=OCTETS)])
     synced.depend(bad="acme/bad:1.0.0")
-    synced.succeed("sync")
+    synced.prepare("sync")
     assert [path.read_bytes() for path in (synced.directory / "vendor/bad").iterdir()] == [b"raw"]

@@ -37,7 +37,7 @@ def asked(registry: TestRegistry) -> list[str]:
 def test_a_pull_asks_once_for_the_manifest_and_once_for_each_layer(project: Workspace, count: int) -> None:
     files = {f"{number}.txt": f"{number}".encode() for number in range(count)}
     publish(project.registry, "acme/good", "1", files)
-    project.succeed("pull", "acme/good:1", "-o", "out")
+    project.prepare("pull", "acme/good:1", "-o", "out")
     requests = asked(project.registry)
     assert requests[0] == "GET acme/good/manifests/1"
     blobs = [f"GET acme/good/blobs/{digest_of(content)}" for content in files.values()]
@@ -48,7 +48,7 @@ def test_a_pull_asks_once_for_the_manifest_and_once_for_each_layer(project: Work
 def test_with_tokens_it_is_one_more_request_for_the_scope(project: Workspace) -> None:
     project.registry.auth, project.registry.anonymous_pull = "token", True
     publish(project.registry, "acme/good", "1", {"a": b"a", "b": b"b", "c": b"c"})
-    project.succeed("pull", "acme/good:1", "-o", "out")
+    project.prepare("pull", "acme/good:1", "-o", "out")
     requests = asked(project.registry)
     # The refusal that names the token service, the token, and then everything with it.
     assert requests[:3] == ["GET acme/good/manifests/1", "GET /token", "GET acme/good/manifests/1"]
@@ -59,7 +59,7 @@ def test_with_tokens_it_is_one_more_request_for_the_scope(project: Workspace) ->
 def test_the_same_blob_in_two_layers_is_asked_for_once_by_sync(project: Workspace) -> None:
     publish(project.registry, "acme/good", "1", {"a": b"same" * 1000, "b": b"same" * 1000})
     project.depend(good="acme/good:1")
-    project.succeed("sync")
+    project.prepare("sync")
     assert project.registry.count("GET", "/blobs/") == 1
 
 
@@ -67,7 +67,7 @@ def test_a_sync_asks_no_more_than_a_pull_for_each_dependency(project: Workspace)
     publish(project.registry, "acme/one", "1", {"a": b"a", "b": b"b"})
     publish(project.registry, "acme/two", "1.2.0", {"c": b"c"})
     project.depend(one="acme/one:1", two={"oci": "acme/two", "version": "^1"})
-    project.succeed("sync")
+    project.prepare("sync")
     requests = asked(project.registry)
     assert sorted(requests) == sorted(
         [
@@ -85,21 +85,21 @@ def test_a_warm_cache_leaves_only_the_question_what_a_tag_is(synced: Workspace) 
     for name in ("provender.lock", ".provender/state.json"):
         (synced.directory / name).unlink()
     subprocess.run(["rm", "-rf", str(synced.directory / "vendor")], check=True, timeout=30)
-    synced.succeed("sync")
+    synced.prepare("sync")
     assert asked(synced.registry) == ["GET acme/good/manifests/1.0.0"]
 
 
 def test_a_new_version_costs_only_what_is_new(synced: Workspace) -> None:
     publish(synced.registry, "acme/good", "2.0.0", {"a.txt": b"alpha\n", "sub/b.txt": NEW})
     synced.depend(good="acme/good:2.0.0")
-    synced.succeed("sync")
+    synced.prepare("sync")
     assert asked(synced.registry) == ["GET acme/good/manifests/2.0.0", f"GET acme/good/blobs/{digest_of(NEW)}"]
 
 
 def test_a_push_asks_once_for_each_blob_and_sends_what_is_missing(project: Workspace) -> None:
     for name in ("a", "b"):
         (project.directory / name).write_text(name)
-    project.succeed("push", "acme/pushed:1", "a", "b")
+    project.prepare("push", "acme/pushed:1", "a", "b")
     requests = asked(project.registry)
     assert [item for item in requests if item.startswith("PUT acme/pushed/manifests/")] == [
         "PUT acme/pushed/manifests/1"
@@ -107,7 +107,7 @@ def test_a_push_asks_once_for_each_blob_and_sends_what_is_missing(project: Works
     blobs = [item for item in requests if "/manifests/" not in item]
     # Two layers and the empty config: HEAD, POST, PUT each.
     assert sorted(item.split()[0] for item in blobs) == ["HEAD"] * 3 + ["POST"] * 3 + ["PUT"] * 3
-    project.succeed("push", "acme/pushed:2", "a", "b")
+    project.prepare("push", "acme/pushed:2", "a", "b")
     again = asked(project.registry)
     assert sorted(item.split()[0] for item in again) == ["HEAD"] * 3 + ["PUT"]
 
@@ -121,7 +121,7 @@ def test_an_index_costs_one_request_more(project: Workspace) -> None:
     body = json.dumps({"schemaVersion": 2, "mediaType": kind, "manifests": [child]}).encode()
     project.registry.push_manifest("acme/multi", body, kind, tag="1")
     project.depend(multi="acme/multi:1")
-    project.succeed("sync")
+    project.prepare("sync")
     assert asked(project.registry) == [
         "GET acme/multi/manifests/1",
         f"GET acme/multi/manifests/{digest}",

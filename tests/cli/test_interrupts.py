@@ -94,10 +94,10 @@ def test_an_interrupted_sync_changes_nothing_and_the_next_one_works(
     synced.check_no_leftovers()
     # Threads that wait for the network are left behind with their downloads, which have no name yet.
     synced.check_cache(was_killed=True)
-    synced.succeed("sync")
+    synced.prepare("sync")
     assert (synced.directory / "vendor/big/big-0.bin").read_bytes() == CONTENT + b"\0"
     assert (synced.directory / "vendor/good/a.txt").read_bytes() == b"new"
-    synced.succeed("check", "--deep")
+    synced.prepare("check", "--deep")
 
 
 def test_an_interrupt_in_an_archive_changes_nothing(synced: Workspace) -> None:
@@ -110,7 +110,7 @@ def test_an_interrupt_in_an_archive_changes_nothing(synced: Workspace) -> None:
     assert status == 130
     assert synced.look() == before
     synced.check_no_leftovers()
-    synced.succeed("sync")
+    synced.prepare("sync")
 
 
 def test_as_json_an_interrupt_is_a_json_error(synced: Workspace) -> None:
@@ -132,7 +132,7 @@ def test_impatience_changes_nothing_either(synced: Workspace) -> None:
     # A second Ctrl-C may fall into the interpreter's own end; then the signal itself is the status.
     assert status in (130, -signal.SIGINT), err
     assert synced.look() == before
-    synced.succeed("sync")
+    synced.prepare("sync")
     synced.check_no_leftovers()
 
 
@@ -143,7 +143,7 @@ def test_an_interrupted_pull_leaves_no_partial_file(project: Workspace, number: 
     left, _, _ = interrupt(project, number, "pull", "acme/big:1", "-o", "out/deep")
     assert left == status
     assert everything(project.directory) == {}
-    project.succeed("pull", "acme/big:1", "-o", "out/deep")
+    project.prepare("pull", "acme/big:1", "-o", "out/deep")
     assert (project.directory / "out/deep/big.bin").read_bytes() == CONTENT
 
 
@@ -178,7 +178,7 @@ def test_a_killed_sync_needs_no_repair(synced: Workspace) -> None:
     assert (synced.directory / "provender.lock").read_bytes() == lock
     assert everything(synced.directory / "vendor/good") == kept
     assert not (synced.directory / "vendor/big").exists()
-    synced.succeed("sync")
+    synced.prepare("sync")
     assert (synced.directory / "vendor/big/big.bin").read_bytes() == CONTENT
     synced.check_no_leftovers()
 
@@ -206,7 +206,7 @@ def test_of_two_syncs_at_once_one_waits_and_both_succeed(synced: Workspace) -> N
     assert sorted("1 installed" in err for _, err in ended) == [False, True]
     assert synced.registry.count("GET", "/v2/acme/big/blobs/") == 1
     assert list(synced.lock) == ["big", "good"]
-    synced.succeed("check", "--deep")
+    synced.prepare("check", "--deep")
     synced.check_no_leftovers()
 
 
@@ -222,7 +222,7 @@ def test_syncs_at_once_never_mix(synced: Workspace) -> None:
             process.wait()
     assert [process.returncode for process in processes] == [0] * 4, ended
     assert everything(synced.directory / "vendor/good") == {"a.txt": ("file", 0o644, b"new\n")}
-    synced.succeed("check", "--deep")
+    synced.prepare("check", "--deep")
     synced.check_no_leftovers()
 
 

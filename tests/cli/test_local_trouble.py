@@ -55,7 +55,7 @@ def test_a_full_disk_changes_nothing(synced: Workspace, tmp_path: Path) -> None:
     shutil.rmtree(vendor)
     vendor.mkdir()
     with mounted(vendor, "size=2m"):
-        synced.succeed("sync")
+        synced.prepare("sync")
         assert everything(vendor) == kept
         synced.depend(good="acme/good:1.0.0", big="acme/big:1")
         before = synced.look()
@@ -67,7 +67,7 @@ def test_a_full_disk_changes_nothing(synced: Workspace, tmp_path: Path) -> None:
         assert "free some space" in error.error["hint"]
         assert synced.look() == before
         remount(vendor, "size=16m")
-        synced.succeed("sync")
+        synced.prepare("sync")
         assert (vendor / "big/big.bin").read_bytes() == BIG
     synced.check_cache()
 
@@ -95,7 +95,7 @@ def test_a_full_disk_for_the_lock_takes_everything_back(synced: Workspace, tmp_p
     with mounted(project, "size=1m"):
         shutil.copytree(synced.directory, project, dirs_exist_ok=True, symlinks=True)
         small = Workspace(project, synced.registry, synced.cache)
-        small.succeed("sync")
+        small.prepare("sync")
         small.depend(good="acme/good:2.0.0")
         fill(project, free=12 << 10)
         before = small.look()
@@ -103,7 +103,7 @@ def test_a_full_disk_for_the_lock_takes_everything_back(synced: Workspace, tmp_p
         assert "no space left" in error["message"]
         assert small.look() == before
         (project / "ballast").unlink()
-        small.succeed("sync")
+        small.prepare("sync")
         assert (project / "vendor/good/a.txt").read_bytes() == b"new\n" * 5000
 
 
@@ -112,7 +112,7 @@ def test_a_full_disk_for_the_cache_fails_no_sync(project: Workspace) -> None:
     project.depend(big="acme/big:1")
     project.cache.mkdir()
     with mounted(project.cache, "size=1m"):
-        project.succeed("sync")
+        project.prepare("sync")
         assert (project.directory / "vendor/big/big.bin").read_bytes() == BIG
         project.check_cache()
 
@@ -187,13 +187,13 @@ def test_a_read_only_project_can_be_checked_and_listed(synced: Workspace, tmp_pa
     with mounted(place, "size=1m"):
         shutil.copytree(synced.directory, place, dirs_exist_ok=True)
         there = Workspace(place, synced.registry, synced.cache)
-        there.succeed("sync")
+        there.prepare("sync")
         remount(place, "ro")
-        there.succeed("check")
-        there.succeed("check", "--deep")
-        there.succeed("list")
-        there.succeed("sync")
-        there.succeed("sync", "--dry-run")
+        there.prepare("check")
+        there.prepare("check", "--deep")
+        there.prepare("list")
+        there.prepare("sync")
+        there.prepare("sync", "--dry-run")
 
 
 def test_a_read_only_cache_fails_no_sync(synced: Workspace) -> None:
@@ -203,7 +203,7 @@ def test_a_read_only_cache_fails_no_sync(synced: Workspace) -> None:
     synced.cache.mkdir()
     with mounted(synced.cache, "size=1m"):
         remount(synced.cache, "ro")
-        synced.succeed("sync")
+        synced.prepare("sync")
     assert (synced.directory / "vendor/other/o").read_bytes() == b"o"
 
 
@@ -259,7 +259,7 @@ def test_an_unwritable_destination_changes_nothing(project: Workspace) -> None:
     publish(project.registry, "acme/good", "1", {"a.txt": b"a"})
     publish(project.registry, "acme/good", "2", {"a.txt": b"b"})
     project.depend(good="acme/good:1", other={"oci": "acme/good", "tag": "1", "to": "lib/other"})
-    project.succeed("sync")
+    project.prepare("sync")
     (project.directory / "lib").chmod(0o555)
     project.depend(good="acme/good:2", other={"oci": "acme/good", "tag": "2", "to": "lib/other"})
     before = project.look()
@@ -268,7 +268,7 @@ def test_an_unwritable_destination_changes_nothing(project: Workspace) -> None:
     assert project.look() == before
     (project.directory / "lib").chmod(0o755)
     project.check_no_leftovers()
-    project.succeed("sync")
+    project.prepare("sync")
 
 
 def test_an_unreadable_file_is_an_error_and_no_difference(synced: Workspace) -> None:
@@ -309,7 +309,7 @@ def test_an_unreadable_cache_fails_no_sync(synced: Workspace) -> None:
 
 def test_an_unwritable_store_changes_nothing_on_push(project: Workspace) -> None:
     (project.directory / "a.txt").write_text("a")
-    project.succeed("push", "layout:./store:1", "a.txt")
+    project.prepare("push", "layout:./store:1", "a.txt")
     (project.directory / "a.txt").write_text("b")
     for place in [project.directory / "store", *(project.directory / "store").rglob("*")]:
         if place.is_dir():

@@ -47,9 +47,9 @@ def publish_versions(registry: TestRegistry) -> None:
 def test_init_writes_a_manifest_that_every_command_takes(project: Workspace) -> None:
     result = project.succeed("init")
     assert result.stdout == f"wrote {project.directory / 'provender.yaml'}\n"
-    project.succeed("sync")
-    project.succeed("check")
-    project.succeed("list")
+    project.prepare("sync")
+    project.prepare("check")
+    project.prepare("list")
     assert project.registry.requests == []
 
 
@@ -69,15 +69,15 @@ def test_init_in_another_directory_as_json(project: Workspace, tmp_path: Path) -
 def test_add_keeps_comments_and_order_and_lays_the_files(project: Workspace) -> None:
     publish_versions(project.registry)
     project.write(MANIFEST)
-    project.succeed("sync")
-    project.succeed("add", "acme/good", "--name", "middle", "--version", "^1", "--to", "lib/middle", "--exclude", "sub")
+    project.prepare("sync")
+    project.prepare("add", "acme/good", "--name", "middle", "--version", "^1", "--to", "lib/middle", "--exclude", "sub")
     text = (project.directory / "provender.yaml").read_text()
     assert text.startswith(MANIFEST)
     assert text[len(MANIFEST) :].lstrip("\n").startswith("  middle:\n    oci: acme/good\n")
     assert (project.directory / "lib/middle/a.txt").read_text() == "alpha 1.1.0\n"
     assert not (project.directory / "lib/middle/sub").exists()
     assert list(project.lock) == ["alpha", "middle", "zeta"]
-    project.succeed("check")
+    project.prepare("check")
 
 
 def test_add_in_short_form_names_it_after_the_repository(synced: Workspace) -> None:
@@ -110,11 +110,11 @@ def test_an_add_that_fails_leaves_everything_as_it_was(
     before = synced.look()
     refused(synced.json("add", *arguments), status, code)
     assert synced.look() == before
-    synced.succeed("check")
+    synced.prepare("check")
 
 
 def test_add_without_sync_asks_nobody(synced: Workspace) -> None:
-    synced.succeed("add", "acme/other:1", "--no-sync")
+    synced.prepare("add", "acme/other:1", "--no-sync")
     assert synced.registry.requests == []
     assert "acme/other:1" in (synced.directory / "provender.yaml").read_text()
     assert list(synced.lock) == ["good"]
@@ -126,7 +126,7 @@ def test_a_manifest_that_is_a_link_stays_one(synced: Workspace, tmp_path: Path) 
     real = tmp_path / "shared.yaml"
     os.rename(synced.directory / "provender.yaml", real)
     (synced.directory / "provender.yaml").symlink_to(real)
-    synced.succeed("add", "acme/other:1")
+    synced.prepare("add", "acme/other:1")
     assert (synced.directory / "provender.yaml").is_symlink()
     assert "acme/other" in real.read_text()
 
@@ -134,7 +134,7 @@ def test_a_manifest_that_is_a_link_stays_one(synced: Workspace, tmp_path: Path) 
 def test_remove_takes_the_entry_its_files_and_its_lock_away(project: Workspace) -> None:
     publish_versions(project.registry)
     project.write(MANIFEST)
-    project.succeed("sync")
+    project.prepare("sync")
     result = project.json("remove", "alpha")
     assert result.status == 0, result.stderr
     assert changes(result.json) == {"zeta": "unchanged", "alpha": "removed"}
@@ -145,7 +145,7 @@ def test_remove_takes_the_entry_its_files_and_its_lock_away(project: Workspace) 
 
 
 def test_remove_of_the_last_one_leaves_no_empty_directory(synced: Workspace) -> None:
-    synced.succeed("remove", "good")
+    synced.prepare("remove", "good")
     assert sorted(path.name for path in synced.directory.iterdir()) == [
         ".provender",
         "provender.lock",
@@ -174,7 +174,7 @@ def test_lock_writes_the_lock_and_nothing_else(project: Workspace) -> None:
     assert not (project.directory / "vendor").exists()
     project.check_no_leftovers()
     lock = (project.directory / "provender.lock").read_bytes()
-    project.succeed("sync", "--locked")
+    project.prepare("sync", "--locked")
     assert (project.directory / "provender.lock").read_bytes() == lock
 
 
@@ -183,7 +183,7 @@ def test_lock_keeps_what_still_answers(synced: Workspace) -> None:
     publish(synced.registry, "acme/other", "1", {"o": b"o"})
     digest = synced.lock["good"]["digest"]
     synced.depend(good="acme/good:1.0.0", other="acme/other:1")
-    synced.succeed("lock")
+    synced.prepare("lock")
     assert synced.lock["good"]["digest"] == digest
     assert synced.registry.count("GET", "/v2/acme/good/") == 0
 
@@ -204,7 +204,7 @@ def test_the_lock_has_the_same_bytes_wherever_it_is_made(synced: Workspace, tmp_
     other = Workspace(tmp_path / "elsewhere", synced.registry, tmp_path / "another-cache")
     other.directory.mkdir()
     other.depend(good="acme/good:1.0.0")
-    other.succeed("sync")
+    other.prepare("sync")
     lock = (other.directory / "provender.lock").read_bytes()
     assert lock == (synced.directory / "provender.lock").read_bytes()
     text = lock.decode()
@@ -231,7 +231,7 @@ def test_locked_and_frozen_fetch_by_digest_and_never_ask_a_tag(synced: Workspace
     shutil.rmtree(synced.directory / "vendor")
     shutil.rmtree(synced.cache)
     lock = (synced.directory / "provender.lock").read_bytes()
-    synced.succeed("sync", option)
+    synced.prepare("sync", option)
     assert (synced.directory / "provender.lock").read_bytes() == lock
     assert synced.registry.count("GET", "/manifests/sha256:") == 1
     assert synced.registry.count("*", "/manifests/1.0.0|/tags/") == 0
@@ -240,7 +240,7 @@ def test_locked_and_frozen_fetch_by_digest_and_never_ask_a_tag(synced: Workspace
 def test_offline_lays_from_the_cache(synced: Workspace) -> None:
     before = synced.look()
     shutil.rmtree(synced.directory / "vendor")
-    synced.succeed("sync", "--offline")
+    synced.prepare("sync", "--offline")
     assert synced.look() == before
     assert synced.registry.requests == []
 
@@ -276,7 +276,7 @@ def test_a_dry_run_in_a_fresh_directory_makes_nothing(project: Workspace) -> Non
     publish_versions(project.registry)
     project.depend(good="acme/good:1.0.0")
     before = everything(project.directory, without=())
-    project.succeed("sync", "--dry-run")
+    project.prepare("sync", "--dry-run")
     assert everything(project.directory, without=()) == before
 
 
@@ -310,7 +310,7 @@ def test_local_changes_are_listed_and_protected_until_forced(synced: Workspace) 
         assert "vendor/good/a.txt" in error["message"]
         assert "vendor/good/notes.md" in error["message"]
         assert synced.look() == before
-    synced.succeed("sync", "--force")
+    synced.prepare("sync", "--force")
     assert everything(good) == {
         "a.txt": ("file", 0o644, b"alpha 1.1.0\n"),
         "sub": ("directory", 0o755, b""),
@@ -346,14 +346,14 @@ def test_kept_files_stay_and_win(synced: Workspace) -> None:
     (good / "sub/b.txt").write_text("my beta\n")
     keep = [".local/**", "sub/b.txt"]
     synced.depend(good={"oci": "acme/good", "tag": "1.1.0", "keep": keep})
-    synced.succeed("sync")
+    synced.prepare("sync")
     assert (good / "a.txt").read_text() == "alpha 1.1.0\n"
     assert (good / ".local/mine.txt").read_text() == "mine"
     assert (good / "sub/b.txt").read_text() == "my beta\n"
-    synced.succeed("check")
+    synced.prepare("check")
     (good / ".local/another.txt").write_text("also")
     assert changes(synced.json("sync").json) == {"good": "unchanged"}
-    synced.succeed("check", "--deep")
+    synced.prepare("check", "--deep")
     (good / "stray.txt").write_text("not kept")
     refused(synced.json("sync"), 1, "local-changes")
 
@@ -364,14 +364,14 @@ def test_selection_and_archives(project: Workspace) -> None:
     publish(project.registry, "acme/packed", "1", layers=[content])
     wish = {"include": ["**/*.json"], "exclude": ["**/test/**"], "root": "schemas"}
     project.depend(packed={"oci": "acme/packed", "tag": "1", **wish})
-    project.succeed("sync")
+    project.prepare("sync")
     assert everything(project.directory / "vendor/packed") == {"a.json": ("file", 0o644, b"{}")}
 
 
 def test_what_left_the_manifest_is_removed_if_nobody_changed_it(synced: Workspace) -> None:
     publish(synced.registry, "acme/other", "1", {"o": b"o"})
     synced.depend(good="acme/good:1.0.0", other="acme/other:1")
-    synced.succeed("sync")
+    synced.prepare("sync")
     (synced.directory / "vendor/other/o").write_text("changed")
     synced.depend()
     result = synced.json("sync")
@@ -385,7 +385,7 @@ def test_what_left_the_manifest_is_removed_if_nobody_changed_it(synced: Workspac
 
 def test_a_new_destination_moves_the_files(synced: Workspace) -> None:
     synced.depend(good={"oci": "acme/good", "tag": "1.0.0", "to": "third_party/good"})
-    synced.succeed("sync")
+    synced.prepare("sync")
     assert (synced.directory / "third_party/good/a.txt").is_file()
     assert not (synced.directory / "vendor").exists()
 
@@ -393,27 +393,27 @@ def test_a_new_destination_moves_the_files(synced: Workspace) -> None:
 def test_destinations_may_swap_their_places(synced: Workspace) -> None:
     publish(synced.registry, "acme/other", "1", {"o": b"o"})
     synced.depend(good="acme/good:1.0.0", other="acme/other:1")
-    synced.succeed("sync")
+    synced.prepare("sync")
     synced.depend(
         good={"oci": "acme/good", "tag": "1.0.0", "to": "vendor/other"},
         other={"oci": "acme/other", "tag": "1", "to": "vendor/good"},
     )
-    synced.succeed("sync")
+    synced.prepare("sync")
     assert (synced.directory / "vendor/other/a.txt").is_file()
     assert (synced.directory / "vendor/good/o").is_file()
     assert not (synced.directory / "vendor/good/a.txt").exists()
-    synced.succeed("check", "--deep")
+    synced.prepare("check", "--deep")
 
 
 def test_a_project_of_layouts_needs_no_registry(project: Workspace, tmp_path: Path) -> None:
     (project.directory / "src").mkdir()
     (project.directory / "src/f.txt").write_text("f")
     project.write("version: 1\nregistries: {store: {location: 'layout:./store'}}\ndependencies: {}\n")
-    project.succeed("push", "store/tools:1.0", "src/")
-    project.succeed("add", "store/tools:1.0")
+    project.prepare("push", "store/tools:1.0", "src/")
+    project.prepare("add", "store/tools:1.0")
     store = everything(project.directory / "store")
     assert (project.directory / "vendor/tools/src/f.txt").read_text() == "f"
-    project.succeed("sync", "--offline")
+    project.prepare("sync", "--offline")
     assert everything(project.directory / "store") == store
     assert project.registry.requests == []
 
@@ -505,7 +505,7 @@ def test_check_names_every_difference_and_writes_nothing(synced: Workspace) -> N
 def test_check_sees_modes_links_and_kinds(project: Workspace) -> None:
     publish(project.registry, "acme/good", "1", {"a": b"a", "b": b"b", "c": b"c"})
     project.depend(good="acme/good:1")
-    project.succeed("sync")
+    project.prepare("sync")
     good = project.directory / "vendor/good"
     (good / "a").chmod(0o755)
     (good / "b").unlink()
@@ -566,7 +566,7 @@ def test_list_shows_what_is_asked_for_and_what_is_locked(synced: Workspace) -> N
 
 
 def test_list_of_nothing_says_so_on_stderr(project: Workspace) -> None:
-    project.succeed("init")
+    project.prepare("init")
     result = project.succeed("list")
     assert result.stdout == ""
     assert "no dependencies yet" in result.stderr

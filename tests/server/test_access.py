@@ -29,13 +29,13 @@ def passwords(tmp_path_factory: pytest.TempPathFactory) -> Passwords:
     return Passwords.read(path)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def basic(passwords: Passwords) -> Iterator[Client]:
     with served(None, access=Access(passwords, scheme="htpasswd")) as client:
         yield client
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def bearer(passwords: Passwords) -> Iterator[Client]:
     with served(None, access=Access(passwords, scheme="token", anonymous_pull=True)) as client:
         yield client

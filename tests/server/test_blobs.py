@@ -13,10 +13,10 @@ CONTENT = bytes(range(256)) * 40
 
 
 @pytest.mark.parametrize("algorithm", ["sha256", "sha512"])
-def test_a_blob_comes_back_with_its_digest(client: Client, algorithm: str) -> None:
-    digest = client.blob("a/b", CONTENT, algorithm)
+def test_a_blob_comes_back_with_its_digest(shared: Client, algorithm: str) -> None:
+    digest = shared.blob("a/b", CONTENT, algorithm)
     for method, body in (("GET", CONTENT), ("HEAD", b"")):
-        answer = client.ask(method, f"/v2/a/b/blobs/{digest}?ns=registry.example")
+        answer = shared.ask(method, f"/v2/a/b/blobs/{digest}?ns=registry.example")
         assert (answer.status, answer.body) == (200, body)
         assert answer.headers["content-length"] == str(len(CONTENT))
         assert answer.headers["docker-content-digest"] == digest
@@ -24,10 +24,10 @@ def test_a_blob_comes_back_with_its_digest(client: Client, algorithm: str) -> No
 
 
 @pytest.mark.parametrize("size", [0, 1, (128 << 10) + 1, (3 << 20) + 17])
-def test_every_size_comes_back_whole(client: Client, size: int) -> None:
+def test_every_size_comes_back_whole(shared: Client, size: int) -> None:
     content = os.urandom(size)
-    digest = client.blob("a/b", content)
-    assert client.ask("GET", f"/v2/a/b/blobs/{digest}").body == content
+    digest = shared.blob("a/b", content)
+    assert shared.ask("GET", f"/v2/a/b/blobs/{digest}").body == content
 
 
 @pytest.mark.parametrize(
@@ -41,55 +41,55 @@ def test_every_size_comes_back_whole(client: Client, size: int) -> None:
         ("bytes=10000-99999", 10000, 10239),
     ],
 )
-def test_a_range_selects_a_part(client: Client, header: str, first: int, last: int) -> None:
-    digest = client.blob("a/b", CONTENT)
-    answer = client.ask("GET", f"/v2/a/b/blobs/{digest}", range=header)
+def test_a_range_selects_a_part(shared: Client, header: str, first: int, last: int) -> None:
+    digest = shared.blob("a/b", CONTENT)
+    answer = shared.ask("GET", f"/v2/a/b/blobs/{digest}", range=header)
     assert (answer.status, answer.body) == (206, CONTENT[first : last + 1])
     assert answer.headers["content-range"] == f"bytes {first}-{last}/{len(CONTENT)}"
 
 
 @pytest.mark.parametrize("header", ["bytes=500-0", "bytes=10240-", "bytes=-0", "bytes=99999-100000"])
-def test_a_range_outside_is_refused(client: Client, header: str) -> None:
-    digest = client.blob("a/b", CONTENT)
-    answer = client.ask("GET", f"/v2/a/b/blobs/{digest}", range=header)
+def test_a_range_outside_is_refused(shared: Client, header: str) -> None:
+    digest = shared.blob("a/b", CONTENT)
+    answer = shared.ask("GET", f"/v2/a/b/blobs/{digest}", range=header)
     assert answer.status == 416
     assert answer.headers["content-range"] == f"bytes */{len(CONTENT)}"
 
 
 @pytest.mark.parametrize("header", ["lines=1-2", "bytes=1-2,4-5", "bytes=x-y", "bytes", "bytes=--1", "bytes=-"])
-def test_a_range_that_cannot_be_read_selects_everything(client: Client, header: str) -> None:
-    digest = client.blob("a/b", CONTENT)
-    assert client.ask("GET", f"/v2/a/b/blobs/{digest}", range=header).status == 200
+def test_a_range_that_cannot_be_read_selects_everything(shared: Client, header: str) -> None:
+    digest = shared.blob("a/b", CONTENT)
+    assert shared.ask("GET", f"/v2/a/b/blobs/{digest}", range=header).status == 200
 
 
-def test_a_range_counts_only_if_the_content_is_the_same(client: Client) -> None:
-    digest = client.blob("a/b", CONTENT)
+def test_a_range_counts_only_if_the_content_is_the_same(shared: Client) -> None:
+    digest = shared.blob("a/b", CONTENT)
     path = f"/v2/a/b/blobs/{digest}"
-    assert client.ask("GET", path, range="bytes=0-9", if_range=f'"{digest}"').status == 206
-    assert client.ask("GET", path, range="bytes=0-9", if_range='"other"').status == 200
+    assert shared.ask("GET", path, range="bytes=0-9", if_range=f'"{digest}"').status == 206
+    assert shared.ask("GET", path, range="bytes=0-9", if_range='"other"').status == 200
 
 
 @pytest.mark.parametrize("form", ['"{}"', 'W/"{}"', '"x", "{}"', "*"])
-def test_what_the_client_has_is_not_sent_again(client: Client, form: str) -> None:
-    digest = client.blob("a/b", CONTENT)
-    answer = client.ask("GET", f"/v2/a/b/blobs/{digest}", if_none_match=form.format(digest))
+def test_what_the_client_has_is_not_sent_again(shared: Client, form: str) -> None:
+    digest = shared.blob("a/b", CONTENT)
+    answer = shared.ask("GET", f"/v2/a/b/blobs/{digest}", if_none_match=form.format(digest))
     assert (answer.status, answer.body) == (304, b"")
     assert answer.headers["docker-content-digest"] == digest
 
 
-def test_a_deleted_blob_is_gone(client: Client) -> None:
-    digest = client.blob("a/b", CONTENT)
-    assert client.ask("DELETE", f"/v2/a/b/blobs/{digest}").status == 202
+def test_a_deleted_blob_is_gone(shared: Client) -> None:
+    digest = shared.blob("a/b", CONTENT)
+    assert shared.ask("DELETE", f"/v2/a/b/blobs/{digest}").status == 202
     for method in ("GET", "HEAD", "DELETE"):
-        answer = client.ask(method, f"/v2/a/b/blobs/{digest}")
+        answer = shared.ask(method, f"/v2/a/b/blobs/{digest}")
         assert answer.status == 404
-    assert client.ask("GET", f"/v2/a/b/blobs/{digest}").code == "BLOB_UNKNOWN"
+    assert shared.ask("GET", f"/v2/a/b/blobs/{digest}").code == "BLOB_UNKNOWN"
 
 
-def test_a_manifest_is_not_deleted_as_a_blob(client: Client) -> None:
-    digest = client.manifest("a/b", "v1", [b"x"])
-    assert client.ask("DELETE", f"/v2/a/b/blobs/{digest}").code == "BLOB_UNKNOWN"
-    assert client.ask("GET", "/v2/a/b/manifests/v1").status == 200
+def test_a_manifest_is_not_deleted_as_a_blob(shared: Client) -> None:
+    digest = shared.manifest("a/b", "v1", [b"x"])
+    assert shared.ask("DELETE", f"/v2/a/b/blobs/{digest}").code == "BLOB_UNKNOWN"
+    assert shared.ask("GET", "/v2/a/b/manifests/v1").status == 200
 
 
 @pytest.mark.parametrize(
@@ -107,9 +107,9 @@ def test_a_manifest_is_not_deleted_as_a_blob(client: Client) -> None:
         ("/", 404, "UNSUPPORTED"),
     ],
 )
-def test_refusals_have_the_codes_of_the_specification(client: Client, path: str, status: int, code: str) -> None:
-    client.blob("a/b", b"there")
-    answer = client.ask("GET", path)
+def test_refusals_have_the_codes_of_the_specification(shared: Client, path: str, status: int, code: str) -> None:
+    shared.blob("a/b", b"there")
+    answer = shared.ask("GET", path)
     assert (answer.status, answer.code) == (status, code)
 
 

@@ -58,12 +58,14 @@ class Services:
     def nearby_locations(self) -> Locations:
         """As `locations`, with those of the project that the working directory is in, if it is in one."""
         from provender.errors import NotFound
-        from provender.project.manifest import Manifest, find_manifest
+        from provender.project.place import find_manifest
 
         try:
             path = find_manifest(Path.cwd())
         except NotFound:
             return self.locations()
+        from provender.project.manifest import Manifest
+
         return self.locations(Manifest.load(path), directory=path.parent)
 
     @contextmanager

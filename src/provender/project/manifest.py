@@ -12,11 +12,12 @@ from typing import TypeVar
 
 import msgspec
 
-from provender.errors import InvalidProject, InvalidReference, NotFound
+from provender.errors import InvalidProject, InvalidReference
 from provender.oci import Reference
 from provender.project.dependency import Dependency, Requested, Selection, find_overlap
 from provender.project.manifest_entry import read_dependency
-from provender.project.manifest_file import MANIFEST_NAME, MANIFEST_VERSION, SOURCES, ManifestFile
+from provender.project.manifest_file import MANIFEST_VERSION, SOURCES, ManifestFile
+from provender.project.place import MANIFEST_NAME, find_manifest, no_manifest
 from provender.settings import MAX_SETTINGS_BYTES, Tree, convert, load_tree
 
 __all__ = ["MANIFEST_NAME", "Dependency", "Manifest", "Requested", "Selection", "find_manifest", "read_capped"]
@@ -42,7 +43,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         try:
             raw = read_capped(path, MAX_SETTINGS_BYTES)
         except FileNotFoundError as error:
-            raise _no_manifest(str(path)) from error
+            raise no_manifest(str(path)) from error
         return cls.parse(raw, where=str(path), directory=path.parent)
 
     @classmethod
@@ -66,19 +67,6 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         return next((each for each in self.dependencies if each.name == name), None)
 
 
-def find_manifest(start: Path) -> Path:
-    """The nearest `provender.yaml` in `start` or above it, up to the home directory or the root; else NotFound."""
-    home = Path(os.path.expanduser("~"))
-    first = Path(os.path.abspath(start))
-    for directory in (first, *first.parents):
-        path = directory / MANIFEST_NAME
-        if path.is_file():
-            return path
-        if directory == home:
-            break
-    raise _no_manifest(str(first))
-
-
 def read_capped(path: Path, limit: int) -> bytes:
     """The content of a regular file, at most one byte more than `limit`; what is no file is InvalidProject."""
     # Without O_NONBLOCK a named pipe would hold us up before it can be seen to be one.
@@ -87,15 +75,6 @@ def read_capped(path: Path, limit: int) -> bytes:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             raise InvalidProject("not a file", code="not-a-file", where=str(path))
         return file.read(limit + 1)
-
-
-def _no_manifest(where: str) -> NotFound:
-    return NotFound(
-        f"there is no {MANIFEST_NAME}",
-        code="no-manifest",
-        where=where,
-        hint="run 'provender init' to begin one, or change to the project's directory",
-    )
 
 
 def _sorted(entries: dict[str, _T] | None) -> list[tuple[str, _T]]:

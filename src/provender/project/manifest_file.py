@@ -11,9 +11,8 @@ import msgspec
 
 from provender.project.dependency import LayerMode
 
-__all__ = ["MANIFEST_NAME", "MANIFEST_VERSION", "SOURCES", "Layers", "ManifestFile", "OciDependency", "Registry"]
+__all__ = ["MANIFEST_VERSION", "SOURCES", "Layers", "ManifestFile", "OciDependency", "Registry"]
 
-MANIFEST_NAME: Final = "provender.yaml"
 MANIFEST_VERSION: Final = 1
 # The key that tells a dependency's source: whether this version can read it.
 SOURCES: Final = {"oci": True, "git": False, "http": False, "directory": False, "inline": False}

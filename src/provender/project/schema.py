@@ -11,7 +11,8 @@ from typing import Final
 
 import msgspec
 
-from provender.project.manifest_file import MANIFEST_NAME, ManifestFile
+from provender.project.manifest_file import ManifestFile
+from provender.project.place import MANIFEST_NAME
 
 __all__ = ["manifest_schema", "manifest_schema_text"]
 
