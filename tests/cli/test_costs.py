@@ -18,7 +18,7 @@ from support.registry import Redirect, TestRegistry, digest_of
 from support.workspace import ARCHIVE, OCTETS, Workspace, layer, packed, publish
 
 MOST_MIB = 100
-BIG = 256 << 20
+BIG = 160 << 20
 NEW = b"new\n"
 CHUNK = bytes(range(256)) * 4096  # 1 MiB
 
@@ -224,7 +224,7 @@ def test_the_memory_of_a_sync_does_not_grow_with_the_blob(big: Workspace) -> Non
 
 def test_the_memory_of_an_extraction_does_not_grow_with_the_content(project: Workspace) -> None:
     # Hard enough to compress that nobody takes it for a bomb.
-    content = b"".join(os.urandom(512) + bytes(15_872) for _ in range(10_000))
+    content = b"".join(os.urandom(512) + bytes(15_872) for _ in range(7_500))
     archive = packed({"big.bin": content, "other.bin": bytes(1000)})
     assert len(content) > MOST_MIB << 20 > len(archive)
     publish(

@@ -138,7 +138,7 @@ class Workspace:
         return result
 
     def prepare(self, *arguments: str | Path) -> None:
-        """Run a command that has to succeed, in this process: it is the set-up, or shows that all is well afterwards."""
+        """Run a command that has to succeed, in this process: the set-up, or a proof that all is well afterwards."""
         from provender.cli.edge import guarded
 
         handlers = [(number, signal.getsignal(number)) for number in (signal.SIGINT, signal.SIGTERM)]

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["directory_option", "edit_and_sync", "project_directory", "render", "synchronise"]
 
 _F = TypeVar("_F", bound=Callable[..., object])
+_EDIT_WAIT_S = 600.0
 _SIGNS = {
     "installed": ("+", "green"),
     "updated": ("~", "cyan"),
@@ -124,7 +125,25 @@ def edit_and_sync(
     is_synced: bool,
     jobs: int,
 ) -> None:
-    """Change the manifest and sync; if that fails, the manifest is put back as it was."""
+    """Change the manifest and sync; if that fails, the manifest is put back as it was. One at a time in a project."""
+    from provender.project.state import State
+    from provender.storage.files import FileLock
+
+    lock = State.prepare(path.parent) / "edit.lock"
+    with FileLock(lock, timeout_s=_EDIT_WAIT_S, what="the manifest", on_wait=services.waiting("this project")):
+        _edit_and_sync(console, services, path, edit, verb=verb, is_synced=is_synced, jobs=jobs)
+
+
+def _edit_and_sync(
+    console: Console,
+    services: Services,
+    path: Path,
+    edit: Callable[[str], str],
+    *,
+    verb: str,
+    is_synced: bool,
+    jobs: int,
+) -> None:
     from provender.project.manifest import read_capped
     from provender.project.sync import SyncOptions
     from provender.settings import MAX_SETTINGS_BYTES

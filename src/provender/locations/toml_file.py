@@ -7,7 +7,6 @@ not know in them is left alone; what it does know has to be right.
 from __future__ import annotations
 
 import os
-import tomllib
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -29,6 +28,8 @@ def read_toml(path: Path, model: type[_T], *, otherwise: str) -> _T | None:
     raw = _read(path, otherwise)
     if raw is None:
         return None
+    import tomllib  # few machines have such a file
+
     try:
         return msgspec.convert(tomllib.loads(raw.decode("utf-8")), model)
     except tomllib.TOMLDecodeError as error:

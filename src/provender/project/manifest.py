@@ -72,9 +72,10 @@ def read_capped(path: Path, limit: int) -> bytes:
     # Without O_NONBLOCK a named pipe would hold us up before it can be seen to be one.
     fd = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
     with open(fd, "rb") as file:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
+        found = os.fstat(fd)
+        if not stat.S_ISREG(found.st_mode):
             raise InvalidProject("not a file", code="not-a-file", where=str(path))
-        return file.read(limit + 1)
+        return file.read(min(limit, found.st_size) + 1)
 
 
 def _sorted(entries: dict[str, _T] | None) -> list[tuple[str, _T]]:

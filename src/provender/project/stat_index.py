@@ -75,7 +75,7 @@ def _read(place: str) -> bytes:
         found = os.fstat(fd)
         if not stat.S_ISREG(found.st_mode) or found.st_size > _MAX_BYTES:
             return b""
-        return file.read(_MAX_BYTES) or b""
+        return file.read(found.st_size + 1) or b""
 
 
 def _compare(content: memoryview, prefix: bytes) -> int | None:

@@ -337,7 +337,7 @@ def _read(place: Path, name: str) -> bytes:
         found = os.fstat(file.fileno())
         if not stat.S_ISREG(found.st_mode) or found.st_size > _MAX_BYTES:
             raise OSError("not a file of ours")
-        return file.read(_MAX_BYTES)
+        return file.read(found.st_size + 1)  # a limit of a gigabyte would be allocated
 
 
 def _look(directory: Path, name: str) -> StatEntry | None:
