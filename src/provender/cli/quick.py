@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import suppress
 
 from provender.project.stat_index import unchanged_count
 
@@ -25,11 +24,18 @@ def is_sync_done(options: list[str]) -> bool:
         return False
     try:
         count = unchanged_count("")
-        if count is None:
-            return False
-        with suppress(OSError, AttributeError):  # nobody listens: the answer is in the exit status
-            sys.stderr.write(f"{count} {'dependency' if count == 1 else 'dependencies'}, nothing to do\n")
-            sys.stderr.flush()
-        return True
+        if count is not None:
+            _say(f"{count} {'dependency' if count == 1 else 'dependencies'}, nothing to do\n")
+        return count is not None
     except KeyboardInterrupt:
         sys.exit(_INTERRUPTED)
+
+
+def _say(text: str) -> None:
+    if sys.stderr is None:
+        return
+    try:
+        sys.stderr.write(text)
+        sys.stderr.flush()
+    except OSError:  # noqa: SIM105 - contextlib takes as long to import as all of this; the answer is the exit status
+        pass

@@ -99,9 +99,11 @@ class LayoutStorage(LayoutView):
 
     def push(self, descriptor: Descriptor, reader: BlobReader) -> None:
         """Store a blob (see `Pusher.push`); a file that is there in another size is replaced."""
-        if self.exists(descriptor):
-            return
         digest = descriptor.digest
+        if self.exists(descriptor):
+            with suppress(OSError):  # a garbage collection that runs now is not to take it for old
+                os.utime(self._writable(digest), follow_symlinks=False)
+            return
         receive(reader, descriptor, self._writable(digest), durable=True, where=self._where)
         self._unsynced.add(digest.algorithm)
 
