@@ -98,10 +98,19 @@ def test_no_command_prints_the_help() -> None:
     result = provender()
     assert result.status in (0, 2)
     assert "Usage: provender" in result.stdout + result.stderr
+    assert "error" not in result.stderr
+
+
+def test_a_shell_is_told_how_a_command_may_go_on() -> None:
+    asked = {"_PROVENDER_COMPLETE": "bash_complete", "COMP_WORDS": "provender sy", "COMP_CWORD": "1"}
+    result = provender(env=asked)
+    assert (result.status, result.stdout, result.stderr) == (0, "plain,sync\n", "")
+    asked |= {"COMP_WORDS": "provender sync --fr", "COMP_CWORD": "2"}
+    assert provender(env=asked).stdout == "plain,--frozen\n"
 
 
 def test_completion_scripts_name_the_command() -> None:
-    for shell in ("bash", "zsh", "fish"):
+    for shell in ("bash", "zsh", "fish", "powershell"):
         result = provender("completion", shell)
         assert result.status == 0, result.stderr
         assert "provender" in result.stdout

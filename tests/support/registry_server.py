@@ -156,7 +156,7 @@ class _Handler(BaseHTTPRequestHandler):
             return self._reset()
         if reply.status == 204:
             headers.pop("Content-Length", None)
-        if reply.status == 416 or "Content-Length" not in headers:
+        if reply.status == 416 or (reply.status != 204 and "Content-Length" not in headers):
             self.close_connection = True
         self.send_response(reply.status)
         for name, value in headers.items():

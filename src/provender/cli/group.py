@@ -11,7 +11,7 @@ __all__ = ["Commands", "root"]
 
 _EPILOG = """\b
 Examples:
-  provender init && provender add acme/schemas --version ">=1, <2"
+  provender init && provender add ghcr.io/acme/schemas --version ">=1, <2"
   provender sync --locked
   provender push registry.example/team/rules:1.0 rules/ README.md
 """

@@ -21,7 +21,7 @@ _WAIT_S: Final = 0.2
 # How long running tasks may take to notice that they were cancelled: after a failure (their own time limits are
 # shorter), and after Ctrl-C.
 _SETTLE_S: Final = 60.0
-_INTERRUPTED_SETTLE_S: Final = 2.0
+_INTERRUPTED_SETTLE_S: Final = 1.0
 
 
 class Cancelled(Exception):

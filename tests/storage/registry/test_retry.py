@@ -102,3 +102,9 @@ def test_a_429_without_a_wait_ends_with_the_time_alone() -> None:
     other = Patience(RetryPolicy(tries=2), clock.timing)
     assert other.after_answer(503, None) is not None
     assert other.after_answer(503, None) is None
+
+
+def test_being_told_to_come_back_at_once_counts_as_a_try() -> None:
+    clock = Clock()
+    patience = Patience(RetryPolicy(tries=3, budget_s=100, base_s=1), clock.timing)
+    assert [patience.after_answer(503, 0.0) for _ in range(3)] == [1, 2, None]

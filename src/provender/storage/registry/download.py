@@ -213,9 +213,9 @@ class Download:
         is_page = kind == "text/html" and self._descriptor.media_type != kind
         if length == str(self._descriptor.size) or not (length or is_page):
             return
-        answer = hop.answer(_PAGE_BYTES)
         if is_page:
-            raise self._session.no_registry(answer, call)
+            raise self._session.no_registry(hop.answer(_PAGE_BYTES), call)
+        hop.response.close()
         raise IntegrityError(
             f"{self._descriptor.digest} has {length[:20]} bytes in {self._session.host}, "
             f"not the {self._descriptor.size} bytes declared",

@@ -15,6 +15,8 @@ import msgspec
 
 __all__ = ["TEMPORARY_STATUSES", "Patience", "RetryPolicy", "Timing", "announced_wait_s", "retry_after_s"]
 
+_LEAST_ASKED_S: Final = 0.001
+
 # Never 400, 401, 403, 404, 405, 413: asking again gives the same answer. 499 and 520-524 come from proxies in front.
 TEMPORARY_STATUSES: Final = frozenset({408, 425, 429, 499, 500, 502, 503, 504, 520, 521, 522, 523, 524})
 
@@ -85,7 +87,8 @@ class Patience:
     def after_answer(self, status: int, asked_s: float | None) -> float | None:
         """The wait after a temporary status; None to give up. A wait that was asked for counts for its own budget."""
         self.tries += 1
-        if asked_s is not None:
+        # To be told "at once" is no wait, and does not make a broken host one that is only busy.
+        if asked_s is not None and asked_s >= _LEAST_ASKED_S:
             wait_s = self._policy.wait_s(self.tries, asked_s, self._timing)
             if self._asked_s + asked_s > self._policy.asked_budget_s:
                 return None
