@@ -36,9 +36,16 @@ def peak_kib(process: Process) -> int:
 def work(host: str, share: range, failures: list[str]) -> None:
     connection = http.client.HTTPConnection(host, timeout=120)
 
-    def ask(method: str, path: str, body: bytes | None = None) -> tuple[int, bytes, str]:
-        connection.request(method, path, body)
-        response = connection.getresponse()
+    def ask(method: str, path: str, body: bytes | None = None, *, again: bool = True) -> tuple[int, bytes, str]:
+        try:
+            connection.request(method, path, body)
+            response = connection.getresponse()
+        except (http.client.RemoteDisconnected, ConnectionError):
+            # A thread that waited long meets a connection that the server ended for idleness, as any client may.
+            if not again:
+                raise
+            connection.close()
+            return ask(method, path, body, again=False)
         return response.status, response.read(), response.getheader("Location") or ""
 
     try:
