@@ -21,15 +21,16 @@ def run(ground: Ground) -> Outcome | None:
         ground.call(oras, "push", "--plain-http", "--no-tty", f"{host}/bench/blob:v1", _FILE)
         (ground.root / "blob.bin").unlink()
         out = ground.root / "out"
+        fresh = [out, ground.root / "cache"]
         rows = compare(
             [
                 ground.contender(
                     "oras pull",
                     [oras, "pull", "--plain-http", "--no-tty", f"{host}/bench/blob:v1", "-o", out],
-                    fresh=[out],
+                    fresh=fresh,
                 ),
                 ground.contender(
-                    "provender pull", [ground.provender, "pull", f"{host}/bench/blob:v1", "-o", out], fresh=[out]
+                    "provender pull", [ground.provender, "pull", f"{host}/bench/blob:v1", "-o", out], fresh=fresh
                 ),
             ],
             runs=ground.runs,

@@ -12,9 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from provender.artifact.entry import Entry, SmallFile
 from provender.artifact.limits import Limits
 from provender.artifact.tar import TarReader, extract_tar
-from provender.artifact.tree import Entry, SmallFile, TreeWriter
+from provender.artifact.tree import TreeWriter
 from provender.errors import IntegrityError, ProvenderError
 from support.archives import END, Piece, archive, directory, file, header, on_disk
 
@@ -32,8 +33,8 @@ class Pieces:
         return self._file.read(self._size)
 
 
-def extract(raw: bytes, root: str | Path, *, at_once: int, threads: int = 0) -> tuple[Entry, ...]:
-    with TreeWriter(str(root), threads=threads) as writer:
+def extract(raw: bytes, root: str | Path, *, at_once: int, scribe_after: int | None = None) -> tuple[Entry, ...]:
+    with TreeWriter(str(root), scribe_after=scribe_after) as writer:
         extract_tar(Pieces(raw, at_once), writer, origin="layer")
         return writer.finish()
 
@@ -49,8 +50,8 @@ def taken(raw: bytes, *, limits: Limits | None = None) -> list[SmallFile]:
 
 
 @pytest.mark.parametrize("form", FORMATS)
-@pytest.mark.parametrize("threads", [0, 2])
-def test_a_tree_comes_out_the_same_both_ways(tmp_path: Path, form: int, threads: int) -> None:
+@pytest.mark.parametrize("scribe_after", [None, 20])
+def test_a_tree_comes_out_the_same_both_ways(tmp_path: Path, form: int, scribe_after: int | None) -> None:
     pieces: list[Piece] = [
         file(f"top/d{n // 30}/f{n}.txt", os.urandom(n * 37 % 2000), mode=0o755 if n % 7 == 0 else 0o644)
         for n in range(300)
@@ -59,7 +60,7 @@ def test_a_tree_comes_out_the_same_both_ways(tmp_path: Path, form: int, threads:
     for name in ("long", "short"):
         (tmp_path / name).mkdir()
     slow = extract(raw, tmp_path / "long", at_once=512)
-    fast = extract(raw, tmp_path / "short", at_once=1 << 20, threads=threads)
+    fast = extract(raw, tmp_path / "short", at_once=1 << 20, scribe_after=scribe_after)
     assert fast == slow
     assert on_disk(tmp_path / "short") == on_disk(tmp_path / "long")
 
@@ -117,17 +118,17 @@ def test_headers_of_the_short_way_count_too() -> None:
         taken(raw, limits=Limits(entries=5))
 
 
-@pytest.mark.parametrize("threads", [0, 2])
+@pytest.mark.parametrize("scribe_after", [None, 20])
 @pytest.mark.parametrize("second", ["d/f3", "d/F3"])
-def test_names_that_come_twice_are_refused(tmp_path: Path, second: str, threads: int) -> None:
+def test_names_that_come_twice_are_refused(tmp_path: Path, second: str, scribe_after: int | None) -> None:
     raw = archive(*[file(f"d/f{number}") for number in range(9)], file(second), format=tarfile.USTAR_FORMAT)
     with pytest.raises(IntegrityError) as caught:
-        extract(raw, tmp_path, at_once=1 << 20, threads=threads)
+        extract(raw, tmp_path, at_once=1 << 20, scribe_after=scribe_after)
     assert caught.value.code in ("duplicate-name", "case-collision")
 
 
-def test_an_error_of_a_writing_thread_ends_the_extraction(tmp_path: Path) -> None:
-    with TreeWriter(str(tmp_path), threads=2) as writer:
+def test_an_error_of_the_scribe_ends_the_extraction(tmp_path: Path) -> None:
+    with TreeWriter(str(tmp_path), scribe_after=1) as writer:
         writer.directory(("d",), origin="o")
         (tmp_path / "d" / "f5").write_text("somebody else's")
         writer.add_files([SmallFile(f"d/f{number}", b"x", False) for number in range(9)], origin="o")

@@ -17,7 +17,8 @@ from provender.errors import IntegrityError
 __all__ = ["check_link", "check_links", "check_target", "fold", "fold_text", "is_plain", "shown", "split_path"]
 
 # Most names are of these characters alone, do not start like a device's, and need no closer look.
-_PLAIN: Final = re.compile(r"(?!con|prn|aux|nul|com|lpt)[a-z0-9_@+=,~.-]*[a-z0-9_@+=,~-]", re.IGNORECASE | re.ASCII)
+PLAIN_NAME: Final = r"(?!con|prn|aux|nul|com|lpt)[a-z0-9_@+=,~.-]*[a-z0-9_@+=,~-]"
+_PLAIN: Final = re.compile(PLAIN_NAME, re.IGNORECASE | re.ASCII)
 # ':' is a drive or an alternate data stream, '\' a separator elsewhere.
 _FORBIDDEN: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\\:]")
 # Names that Windows gives to devices, whatever extension follows; with the superscript digits it also takes for digits.

@@ -82,7 +82,7 @@ class Placing:
         for name, is_directory in _listing(source):
             path = prefix + name
             if not is_directory:
-                self._look(found, found.entries[path], name, target)
+                self._look(found, found.entries[path], name, source, target)
                 continue
             with self._both(path, name, source, target) as (inner, there):
                 if there is not None:
@@ -102,20 +102,20 @@ class Placing:
                 else:
                     self._move(f"{path}/", inner, there, found)
 
-    def _look(self, found: _Found, entry: Entry, name: str, directory: int) -> None:
+    def _look(self, found: _Found, entry: Entry, name: str, source: int, target: int) -> None:
         """Notes whether the file or link `name` is there with the content of `entry`, or with other content."""
         try:
-            status = os.lstat(name, dir_fd=directory)
+            status = os.lstat(name, dir_fd=target)
         except FileNotFoundError:
             return
         if stat.S_ISDIR(status.st_mode):
             raise self._clash(entry.path, "is a directory")
         if stat.S_ISLNK(status.st_mode):
-            is_same = entry.kind == "l" and os.readlink(name, dir_fd=directory) == entry.content
+            is_same = entry.kind == "l" and os.readlink(name, dir_fd=target) == entry.content
         elif not stat.S_ISREG(status.st_mode):
             raise self._clash(entry.path, "is no regular file")
         else:
-            is_same = _is_file(entry, status) and _sha256(name, directory) == entry.content
+            is_same = _is_file(entry, status) and _sha256(name, target) == (entry.content or _sha256(name, source))
         (found.same if is_same else found.other).add(entry.path)
 
     @contextmanager

@@ -67,7 +67,7 @@ class RootedDirectory:
             try:
                 found = Directory(path, os.open(name, _OPEN_DIRECTORY, dir_fd=above.fd))
             except OSError as error:
-                raise self._changed(path, error) from error
+                raise self.explained(path, error) from error
             finally:
                 self.release(above)
             self._evict()
@@ -87,7 +87,7 @@ class RootedDirectory:
         try:
             os.mkdir(name, _DIRECTORY_MODE, dir_fd=above.fd)
         except OSError as error:
-            raise self._changed(path, error) from error
+            raise self.explained(path, error) from error
         finally:
             self.release(above)
         made = self.acquire(path)
@@ -102,7 +102,7 @@ class RootedDirectory:
         try:
             fd = os.open(name, _OPEN_NEW, mode, dir_fd=directory.fd)
         except OSError as error:
-            raise self._changed(f"{directory.path}/{name}", error) from error
+            raise self.explained(f"{directory.path}/{name}", error) from error
         # Whether the umask spoils this mode is asked once, and the descriptor corrected only if it does.
         exact = self._exact.get(mode)
         if exact is None:
@@ -116,14 +116,19 @@ class RootedDirectory:
         try:
             return os.open(name, _OPEN_OLD, dir_fd=directory.fd)
         except OSError as error:
-            raise self._changed(f"{directory.path}/{name}", error) from error
+            raise self.explained(f"{directory.path}/{name}", error) from error
 
     def link(self, directory: Directory, name: str, target: str) -> None:
         """Creates the symbolic link `name`."""
         try:
             os.symlink(target, name, dir_fd=directory.fd)
         except OSError as error:
-            raise self._changed(f"{directory.path}/{name}", error) from error
+            raise self.explained(f"{directory.path}/{name}", error) from error
+
+    @property
+    def root(self) -> int:
+        """The descriptor of the root, until `close`."""
+        return self._open[""].fd
 
     def close(self) -> None:
         """Closes every descriptor; what was written stays."""
@@ -139,7 +144,7 @@ class RootedDirectory:
                 os.close(directory.fd)
                 return
 
-    def _changed(self, path: str, error: OSError) -> IntegrityError | OSError:
+    def explained(self, path: str, error: OSError) -> IntegrityError | OSError:
         """What `error` means: we alone write here, so a name that is there, gone or a link was put by somebody else."""
         if error.errno not in _CHANGED:
             return error

@@ -22,7 +22,7 @@ from provender.artifact.header import (
     parse_pax_size,
 )
 from provender.artifact.limits import DEFAULT_LIMITS, Limits
-from provender.artifact.names import is_plain, shown, split_path
+from provender.artifact.names import PLAIN_NAME, is_plain, shown, split_path
 from provender.artifact.tree import Reader, SmallFile, TreeWriter
 from provender.errors import IntegrityError, ProvenderError, Unsupported
 
@@ -43,13 +43,14 @@ _KINDS: Final[dict[bytes, Literal["link", "hardlink", "directory"]]] = {
 }
 
 
-# What nearly every archive is made of: a file in a directory, a name of plain characters in one piece, a common mode,
-# and numbers as most writers write them.
+# What nearly every archive is made of: a file in a directory, a plain name in one piece, a common mode, and numbers as
+# most writers write them.
 _PLAIN_HEADER: Final = re.compile(
-    rb"(?=([a-z0-9_@+=,~./-]{1,97})/([a-z0-9_@+=,~.-]{1,97})\0).{100}"
+    rb"(?=([a-z0-9_@+=,~./-]+)/(" + PLAIN_NAME.encode() + rb")\0).{100}"
     rb"(0000644|0000755)\0.{16}([0-7]{11})[\0 ].{12}([0-7]{6})\0 0.{100}ustar.{83}\0.{166}",
     re.DOTALL | re.IGNORECASE,
 )
+_NAME_BYTES: Final = 100
 _EXECUTABLE: Final = b"0000755"
 
 
@@ -145,21 +146,22 @@ class TarReader:
         found: list[SmallFile] = []
         if self._left or self._padding or not self._prefix:
             return found
-        buffer, at, prefix = self._buffer, self._at, self._prefix
-        longest = self._limits.path_bytes // 4 - len(prefix)
+        buffer, at, prefix, parent = self._buffer, self._at, self._prefix, self._parent.encode()
+        longest = min(self._limits.name_bytes, self._limits.path_bytes // 4 - len(prefix))
         while (match := _PLAIN_HEADER.match(buffer, at)) is not None:
             folder, name, mode, digits, checksum = match.groups()
-            text, size, start = name.decode(), int(digits, 8), at + BLOCK_BYTES
+            size, start = int(digits, 8), at + BLOCK_BYTES
             end = start + size + -size % BLOCK_BYTES
             if (
                 end > len(buffer)
-                or folder.decode() != self._parent
-                or len(text) > longest
-                or not is_plain(text, self._limits)
+                or folder != parent
+                or len(name) > longest
+                # Without a zero it fills the field, and the pattern read on into the next one.
+                or len(folder) + len(name) + 1 >= _NAME_BYTES
                 or not has_checksum(buffer[at:start], int(checksum, 8))
             ):
                 break
-            found.append(SmallFile(prefix + text, buffer[start : start + size], mode == _EXECUTABLE))
+            found.append(SmallFile(prefix + name.decode(), buffer[start : start + size], mode == _EXECUTABLE))
             at = end
         self._at = at
         self._count(len(found))

@@ -14,6 +14,7 @@ import msgspec
 from provender.artifact.compression import Stream, open_stream
 from provender.artifact.layers import Copy, Extract, Mode, Planned, Sniff, plan_layers
 from provender.artifact.limits import DEFAULT_LIMITS, Limits
+from provender.artifact.scribe import can_have_scribe
 from provender.artifact.tree import Entry, TreeWriter
 from provender.errors import IntegrityError, InvalidReference, ProvenderError
 from provender.oci import Descriptor, Digest, Manifest
@@ -28,8 +29,8 @@ if TYPE_CHECKING:
 
 __all__ = ["UnpackOptions", "fetch_content", "unpack"]
 
-# Threads that create small files; one more gained nothing on two cores.
-_WRITERS: Final = 2
+# Small files; a process takes as long to start as fewer take to write.
+_SCRIBE_AFTER: Final = 300
 _SNIFF_BYTES: Final = 512
 # How much compressed content may pass before the first 512 bytes come out; more than any real archive needs.
 _MAX_RECORDED: Final = 4 << 20
@@ -44,6 +45,8 @@ class UnpackOptions(msgspec.Struct, frozen=True, kw_only=True):
     limits: Limits = DEFAULT_LIMITS
     jobs: int = 4
     repository: str = ""
+    is_hashed: bool = True
+    """False if the caller needs no digest of each file; there may be some all the same."""
 
 
 class _Reader(Protocol):
@@ -73,10 +76,16 @@ def unpack(
         repository=options.repository,
         config=lambda: _config(manifest, fetcher),
     )
-    with TreeWriter(staging, options.limits, threads=min(options.jobs - 1, _WRITERS)) as writer:
+    written = [planned for planned in plan if isinstance(planned.action, (Copy, Extract, Sniff))]
+    with TreeWriter(
+        staging,
+        options.limits,
+        scribe_after=_SCRIBE_AFTER if options.jobs > 1 and can_have_scribe() else None,
+        # What two layers say of one path is compared by its digest.
+        is_hashed=options.is_hashed or len(written) > 1,
+    ) as writer:
         work = _Work(fetcher, writer, options.limits, progress, cancellation)
-        tasks = [work.task(planned) for planned in plan if isinstance(planned.action, (Copy, Extract, Sniff))]
-        run_all(tasks, jobs=options.jobs, cancellation=cancellation)
+        run_all([work.task(planned) for planned in written], jobs=options.jobs, cancellation=cancellation)
         return writer.finish()
 
 

@@ -5,6 +5,7 @@ The help texts of the table stand here so that `--help` imports no command.
 
 from __future__ import annotations
 
+import os
 import sys
 
 from provender import __version__
@@ -53,7 +54,9 @@ def run() -> None:
             return
     from provender.cli.edge import guarded
 
-    sys.exit(guarded(arguments))
+    status = guarded(arguments)
+    # All is said and flushed, and no thread but daemons runs: taking the interpreter apart would only take time.
+    os._exit(status)
 
 
 def _say_version() -> bool:

@@ -11,13 +11,12 @@ import os
 import stat
 import sys
 from array import array
-from itertools import chain
 
 from provender import __version__
 
 TYPE_CHECKING = False  # as mypy knows it; importing `typing` takes as long as 4,000 looks
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 __all__ = ["INDEX_FILE", "Look", "encode_index", "unchanged_count"]
 
@@ -31,6 +30,8 @@ _MAGIC = f"provender-index 1 {sys.byteorder} {__version__}\n".encode()
 _COUNTS = 3
 _NUMBERS_EACH = 4
 _MAX_BYTES = 1 << 28
+# Files; looking at fewer takes less time than a second process does.
+_MANY = 4000
 _FLAGS = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
 
 Look = tuple[str, int, int, int, int]
@@ -83,7 +84,7 @@ def _compare(content: memoryview, prefix: bytes) -> int | None:
     end = _COUNTS * numbers.itemsize
     numbers.frombytes(content[:end])
     dependencies, inputs, total = numbers
-    if not 0 < inputs <= total <= len(content):
+    if not 0 <= dependencies <= total or not 0 < inputs <= total <= len(content):
         return None
     columns = array("q")
     columns.frombytes(content[end : end + _NUMBERS_EACH * total * columns.itemsize])
@@ -92,9 +93,35 @@ def _compare(content: memoryview, prefix: bytes) -> int | None:
         return None
     if prefix:
         names = [prefix + name for name in names]
-    looks = map(os.stat, names[:inputs]), map(os.lstat, names[inputs:])
-    expected = zip(*[columns[n * total : (n + 1) * total] for n in range(_NUMBERS_EACH)], strict=True)
-    for seen, (size, mtime_ns, inode, mode) in zip(chain(*looks), expected, strict=True):
+    rows = list(zip(*[columns[n * total : (n + 1) * total] for n in range(_NUMBERS_EACH)], strict=True))
+    if not _are_same(map(os.stat, names[:inputs]), rows[:inputs]):
+        return None
+    return dependencies if _is_tree_same(names[inputs:], rows[inputs:]) else None
+
+
+def _is_tree_same(names: list[bytes], rows: list[tuple[int, ...]]) -> bool:
+    if len(names) < _MANY or not hasattr(os, "fork") or (os.cpu_count() or 1) < 2:
+        return _are_same(map(os.lstat, names), rows)
+    # Another process looks at the other half. Threads would only wait for each other: a look is too short for them. No
+    # thread runs here that a fork could leave in the middle of something.
+    half = len(names) // 2
+    child = os.fork()
+    if child == 0:
+        is_same = False
+        try:
+            is_same = _are_same(map(os.lstat, names[half:]), rows[half:])
+        finally:
+            os._exit(0 if is_same else 1)
+    status = 1
+    try:
+        is_same = _are_same(map(os.lstat, names[:half]), rows[:half])
+    finally:
+        status = os.waitpid(child, 0)[1]
+    return is_same and status == 0
+
+
+def _are_same(looks: Iterable[os.stat_result], rows: list[tuple[int, ...]]) -> bool:
+    for seen, (size, mtime_ns, inode, mode) in zip(looks, rows, strict=True):
         if seen.st_mtime_ns != mtime_ns or seen.st_ino != inode or seen.st_mode != mode or seen.st_size != size:
-            return None
-    return dependencies
+            return False
+    return True

@@ -67,6 +67,7 @@ def command(
         mode="extract" if mode == "extract" else "copy" if mode == "copy" else "auto",
         jobs=jobs,
         repository=source.repository,
+        is_hashed=console.is_json,
     )
     with services.storages(services.nearby_locations()) as storages:
         opened = storages.open(source)
