@@ -16,7 +16,7 @@ from provender import __version__
 
 TYPE_CHECKING = False  # as mypy knows it; importing `typing` takes as long as 4,000 looks
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
 __all__ = ["INDEX_FILE", "Look", "encode_index", "unchanged_count"]
 
@@ -93,35 +93,39 @@ def _compare(content: memoryview, prefix: bytes) -> int | None:
         return None
     if prefix:
         names = [prefix + name for name in names]
-    rows = list(zip(*[columns[n * total : (n + 1) * total] for n in range(_NUMBERS_EACH)], strict=True))
-    if not _are_same(map(os.stat, names[:inputs]), rows[:inputs]):
+    table = [columns[n * total : (n + 1) * total] for n in range(_NUMBERS_EACH)]
+    if not _are_same(os.stat, names, table, 0, inputs):
         return None
-    return dependencies if _is_tree_same(names[inputs:], rows[inputs:]) else None
+    return dependencies if _is_tree_same(names, table, inputs) else None
 
 
-def _is_tree_same(names: list[bytes], rows: list[tuple[int, ...]]) -> bool:
-    if len(names) < _MANY or not hasattr(os, "fork") or (os.cpu_count() or 1) < 2:
-        return _are_same(map(os.lstat, names), rows)
+def _is_tree_same(names: list[bytes], table: list[array[int]], start: int) -> bool:
+    end = len(names)
+    if end - start < _MANY or not hasattr(os, "fork") or (os.cpu_count() or 1) < 2:
+        return _are_same(os.lstat, names, table, start, end)
     # Another process looks at the other half. Threads would only wait for each other: a look is too short for them. No
     # thread runs here that a fork could leave in the middle of something.
-    half = len(names) // 2
+    half = (start + end) // 2
     child = os.fork()
     if child == 0:
         is_same = False
         try:
-            is_same = _are_same(map(os.lstat, names[half:]), rows[half:])
+            is_same = _are_same(os.lstat, names, table, half, end)
         finally:
             os._exit(0 if is_same else 1)
     status = 1
     try:
-        is_same = _are_same(map(os.lstat, names[:half]), rows[:half])
+        is_same = _are_same(os.lstat, names, table, start, half)
     finally:
         status = os.waitpid(child, 0)[1]
     return is_same and status == 0
 
 
-def _are_same(looks: Iterable[os.stat_result], rows: list[tuple[int, ...]]) -> bool:
-    for seen, (size, mtime_ns, inode, mode) in zip(looks, rows, strict=True):
+def _are_same(
+    look: Callable[[bytes], os.stat_result], names: list[bytes], table: list[array[int]], start: int, end: int
+) -> bool:
+    expected = zip(*[column[start:end] for column in table], strict=True)
+    for seen, (size, mtime_ns, inode, mode) in zip(map(look, names[start:end]), expected, strict=True):
         if seen.st_mtime_ns != mtime_ns or seen.st_ino != inode or seen.st_mode != mode or seen.st_size != size:
             return False
     return True
