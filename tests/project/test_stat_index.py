@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -140,3 +142,15 @@ def test_what_does_not_fit_is_not_written() -> None:
         encode_index([("a\0b", 1, 1, 1, 1)], [], dependencies=1)
     with pytest.raises(OverflowError):
         encode_index([("a", 1 << 63, 1, 1, 1)], [], dependencies=1)
+
+
+@pytest.mark.parametrize(
+    ("changed", "answer"), [(None, "2"), ("vendor/a/one.txt", "None"), ("vendor/b/three é.txt", "None")]
+)
+def test_two_processes_see_what_one_sees(project: Path, changed: str | None, answer: str) -> None:
+    if changed is not None:
+        _rewrite(project / changed)
+    code = "from provender.project import stat_index as i; i._MANY = 2; print(i.unchanged_count(''))"
+    # In a process of its own: this one has threads, beside which nobody may fork.
+    run = subprocess.run([sys.executable, "-c", code], cwd=project, capture_output=True, text=True, check=True)
+    assert (run.stdout.strip(), run.stderr) == (answer, "")
