@@ -9,6 +9,7 @@ import argparse
 import json
 import os
 import platform
+import signal
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -40,6 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
     if unknown := [name for name in chosen.names if name not in SCENARIOS]:
         parser.error(f"no scenario {unknown[0]!r}; there are {', '.join(SCENARIOS)}")
+    # As for Ctrl-C: registries are stopped and the work directory goes.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     print(f"Python {platform.python_version()}, {os.cpu_count()} cores, {chosen.runs} runs; medians, ratios by pairs")
     for name in chosen.names or SCENARIOS:
         work = Path(tempfile.mkdtemp(prefix="provender-bench-", dir=chosen.work))
