@@ -4,6 +4,9 @@
 `${XDG_CACHE_HOME:-~/.cache}/provender/peers`, one directory `<name>@<version>` each. A peer that cannot be had is one
 line of output and never a failed build. Standard library only: it runs before anything else is set up.
 
+A peer of kind found is never installed, only used where somebody put it: the program that `$PROVENDER_<NAME>` names,
+`<name>/bin/<command>` in the cache, or the one on the PATH.
+
     python tools/peers.py install [--for interop|bench]
     python tools/peers.py env [--for interop|bench] [--format shell|json]
 """
@@ -35,9 +38,10 @@ BUDGET_S = 1380.0
 
 _LOCK_WAIT_S = 900.0
 _REASON_CHARS = 220
-_KINDS = ("go", "apt", "pip")
+_KINDS = ("go", "apt", "pip", "found")
 _ROLES = ("client", "registry", "library")
 _REQUIRED = frozenset({"name", "role", "kind", "package", "version", "command", "needed_by", "timeout_s"})
+_REQUIRED_OF_FOUND = _REQUIRED - {"package", "timeout_s"}
 _NAME = re.compile(r"[a-z][a-z0-9-]*")
 _SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 _CONTROL = re.compile(r"\x1b\[[0-9;]*[A-Za-z]|[\x00-\x1f\x7f-\x9f]+")
@@ -52,7 +56,7 @@ class UnavailableError(Exception):
 
 
 class Peer(NamedTuple):
-    """One pinned program; `module` is empty but for kind go."""
+    """One pinned program; `module` is empty but for kind go, `package` for kind found."""
 
     name: str
     role: str
@@ -102,7 +106,8 @@ def _peer(table: object, where: str) -> Peer:
         raise PeersFileError(f"{where}: not a table")
     if "kind" in table and table["kind"] not in _KINDS:
         raise PeersFileError(f"{where}: kind = {table['kind']!r} is not one of {', '.join(_KINDS)}")
-    required = _REQUIRED | ({"module"} if table.get("kind") == "go" else frozenset())
+    required = _REQUIRED_OF_FOUND if table.get("kind") == "found" else _REQUIRED
+    required |= {"module"} if table.get("kind") == "go" else frozenset()
     if lacking := sorted(required - set(table)):
         raise PeersFileError(f"{where}: lacks {', '.join(lacking)}")
     if unknown := sorted(set(table) - required - {"environment"}):
@@ -111,7 +116,7 @@ def _peer(table: object, where: str) -> Peer:
     for key, value in texts.items():
         if not isinstance(value, str) or not value:
             raise PeersFileError(f"{where}: {key} must be a text, not {value!r}")
-    timeout_s, needed_by, environment = table["timeout_s"], table["needed_by"], table.get("environment", {})
+    timeout_s, needed_by, environment = table.get("timeout_s", 1), table["needed_by"], table.get("environment", {})
     checks = {
         "name": _NAME.fullmatch(texts["name"]),
         "version": _SAFE.fullmatch(texts["version"]),
@@ -120,7 +125,7 @@ def _peer(table: object, where: str) -> Peer:
         "timeout_s": type(timeout_s) is int and timeout_s > 0,
         "needed_by": isinstance(needed_by, list) and needed_by and all(use in USES for use in needed_by),
         "environment": isinstance(environment, dict) and all(isinstance(text, str) for text in environment.values()),
-        "package": not texts["package"].startswith("-"),
+        "package": not texts.get("package", "").startswith("-"),
     }
     if wrong := [key for key, holds in checks.items() if not holds]:
         raise PeersFileError(f"{where}: {wrong[0]} = {table.get(wrong[0])!r} is not allowed")
@@ -129,7 +134,7 @@ def _peer(table: object, where: str) -> Peer:
         role=texts["role"],
         kind=texts["kind"],
         module=texts.get("module", ""),
-        package=texts["package"],
+        package=texts.get("package", ""),
         version=texts["version"],
         command=texts["command"],
         environment=dict(environment),
@@ -182,7 +187,14 @@ def _home(peer: Peer, environ: Mapping[str, str]) -> Path:
 
 
 def _located(peer: Peer, environ: Mapping[str, str]) -> Path | None:
-    if peer.kind == "apt":
+    if peer.kind == "found":
+        named = environ.get(variable(peer.name))
+        places = [Path(named)] if named else [cache_root(environ) / peer.name / "bin" / peer.command]
+        if program := next((path for path in places if path.is_file() and os.access(path, os.X_OK)), None):
+            return program.absolute()
+        if named:
+            return None  # a wrong name is told, not made up for
+    if peer.kind in ("apt", "found"):
         found = shutil.which(peer.command, path=environ.get("PATH", os.defpath))
         return Path(found) if found else None
     program = _home(peer, environ) / "bin" / peer.command
@@ -199,8 +211,17 @@ def _receipt(peer: Peer, environ: Mapping[str, str]) -> dict[str, object]:
     return document if isinstance(document, dict) else {}
 
 
+def variable(name: str) -> str:
+    """The variable that names the program of a peer of kind found."""
+    return "PROVENDER_" + name.upper().replace("-", "_")
+
+
 def _reason(peer: Peer, environ: Mapping[str, str]) -> str:
     """Why the last attempt failed. It is kept to be read, never to skip the next attempt."""
+    if peer.kind == "found":
+        if named := environ.get(variable(peer.name)):
+            return f"{variable(peer.name)} names no program: {named}"
+        return f"it is not installed for you; put it on the PATH or name it in {variable(peer.name)}"
     try:
         return (cache_root(environ) / f"{peer.title}.failed").read_text(encoding="utf-8").strip()
     except OSError:
@@ -355,7 +376,7 @@ def _alone(root: Path) -> Iterator[None]:
 def install(use: str | None = None, *, environ: Mapping[str, str] | None = None) -> dict[str, str]:
     """Installs what is missing, without network when nothing is; name -> reason for what could not be had."""
     environ = os.environ if environ is None else environ
-    wanted = _needed(use)
+    wanted = tuple(peer for peer in _needed(use) if peer.kind != "found")
     if any(_located(peer, environ) is None for peer in wanted):
         try:
             with _alone(cache_root(environ)):

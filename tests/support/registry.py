@@ -79,12 +79,16 @@ class TestRegistry:
     anonymous_pull: bool = False
     realm: str | None = None  # instead of the own token endpoint
     token_post: bool = True
+    token_get: bool = True
+    rotates_identity: bool = False  # each POST replaces the identity token by a new one
     token_expires_in: int | None = 300
     token_uses: int | None = None  # each token is good for so many requests
     html: bool = False  # answer everything with a web page, as a captive portal does
     warning: str | None = None
     absolute_urls: bool = False  # in Location and Link
     tls: tuple[str, str] | None = None  # certificate and key file
+    client_ca: str | None = None  # client certificates are asked for,
+    needs_client: bool = False  # and have to be there
     content: Content = field(default_factory=Content)
     requests: list[Request] = field(default_factory=list, init=False)
 
@@ -96,7 +100,9 @@ class TestRegistry:
         self._port = 0
 
     def __enter__(self) -> Self:
-        self._server = Server(self.answer, self.take_fault, self.tls)
+        self._server = Server(
+            self.answer, self.take_fault, self.tls, client_ca=self.client_ca, needs_client=self.needs_client
+        )
         self._server.start()
         if self.absolute_urls:
             self.content.base_url = self.url
@@ -139,6 +145,11 @@ class TestRegistry:
     def connections(self) -> int:
         """How many connections were accepted."""
         return self._running.connections
+
+    @property
+    def shown_certificates(self) -> list[bool]:
+        """For each request over TLS, whether a client certificate came along."""
+        return list(self._running.shown)
 
     # Content, without going through HTTP.
 
@@ -268,6 +279,10 @@ class TestRegistry:
             form = {name: values[0] for name, values in parse_qs(request.body.decode()).items()}
             asked = form.get("scope", "").split()
             is_user = form.get("refresh_token") == self.identity_token and bool(form.get("client_id"))
+            if form.get("grant_type") == "password":
+                is_user = (form.get("username"), form.get("password")) == (self.username, self.password)
+        elif not self.token_get:
+            return problem(405, "UNSUPPORTED")
         else:
             asked = request.values("scope")
             is_user = self._is_user(header) or header == "Basic " + base64.b64encode(
@@ -286,6 +301,9 @@ class TestRegistry:
         lifetime = 60 if self.token_expires_in is None else self.token_expires_in
         self._tokens[name] = _Token(frozenset(granted), time.monotonic() + max(lifetime, 60), self.token_uses)
         body: dict[str, object] = {"token": name}
+        if self.rotates_identity and request.method == "POST":
+            self.identity_token = f"identity-{len(self.requests)}"
+            body["refresh_token"] = self.identity_token
         if self.token_expires_in is not None:
             body["expires_in"] = self.token_expires_in
         return Reply(200, {"Content-Type": "application/json"}, json.dumps(body).encode())

@@ -16,6 +16,8 @@ from provender.storage.registry import (
     Timing,
     UploadSettings,
 )
+from provender.storage.registry.network import Network
+from provender.storage.registry.origin import TrustedHosts
 from provender.storage.registry.quirks import HostQuirks
 from support.registry import TestRegistry
 
@@ -28,13 +30,13 @@ class Connector:
     `on_sleep` is called behind each sleep: for what happens in the registry meanwhile.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, network: Network | None = None) -> None:
         self.on_sleep: Callable[[], object] = lambda: None
         self.sleeps: list[float] = []
         self.warnings: list[str] = []
         self.lines: list[str] = []
         self.time = 1_000_000.0
-        self.transport = HttpTransport({}, read_timeout_s=20, debug=self.lines.append)
+        self.transport = HttpTransport({}, read_timeout_s=20, debug=self.lines.append, network=network)
 
     def __call__(
         self,
@@ -47,9 +49,11 @@ class Connector:
         upload: UploadSettings | None = None,
         quirks: HostQuirks | None = None,
         gates: Gates | None = None,
+        host: str | None = None,
+        trusted_realms: tuple[str, ...] = (),
     ) -> RegistryClient:
         return RegistryClient(
-            registry.host,
+            host or registry.host,
             transport=self.transport,
             credentials=credentials or NoCredentials(),
             plain_http=registry.tls is None,
@@ -59,6 +63,7 @@ class Connector:
             upload=upload,
             quirks=quirks,
             gates=gates,
+            trusted_realms=TrustedHosts(trusted_realms),
             timing=self.timing,
             warn=self.warnings.append,
         )

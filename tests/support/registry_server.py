@@ -23,11 +23,21 @@ _TakeFault = Callable[[Request], Action | None]
 class Server:
     """A server on a port that the system hands out; `stop` ends every connection and thread."""
 
-    def __init__(self, answer: _Answer, take_fault: _TakeFault, tls: tuple[str, str] | None, port: int = 0) -> None:
+    def __init__(
+        self,
+        answer: _Answer,
+        take_fault: _TakeFault,
+        tls: tuple[str, str] | None,
+        port: int = 0,
+        *,
+        client_ca: str | None = None,
+        needs_client: bool = False,
+    ) -> None:
         self.answer = answer
+        self.shown: list[bool] = []  # for each request over TLS, whether a client certificate came along
         self.take_fault = take_fault
         self.stopping = threading.Event()
-        self._http = _HttpServer(self, tls, port)
+        self._http = _HttpServer(self, tls, port, client_ca, needs_client)
         self._thread = threading.Thread(target=self._http.serve_forever, args=(0.02,), name="test-registry")
 
     @property
@@ -59,7 +69,9 @@ class _HttpServer(ThreadingHTTPServer):
     block_on_close = True
     request_queue_size = 64
 
-    def __init__(self, owner: Server, tls: tuple[str, str] | None, port: int) -> None:
+    def __init__(
+        self, owner: Server, tls: tuple[str, str] | None, port: int, client_ca: str | None, needs_client: bool
+    ) -> None:
         self.owner = owner
         self.connections = 0
         self.errors: list[BaseException] = []
@@ -69,6 +81,9 @@ class _HttpServer(ThreadingHTTPServer):
         if tls is not None:
             self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             self._tls.load_cert_chain(*tls)
+            if client_ca is not None:
+                self._tls.load_verify_locations(client_ca)
+                self._tls.verify_mode = ssl.CERT_REQUIRED if needs_client else ssl.CERT_OPTIONAL
         super().__init__(("127.0.0.1", port), _Handler)
 
     def server_bind(self) -> None:
@@ -127,6 +142,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _request(self) -> Request:
         headers = {name.lower(): value for name, value in self.headers.items()}
+        if isinstance(self.connection, ssl.SSLSocket):
+            self.server.owner.shown.append(bool(self.connection.getpeercert()))
         path, _, query = self.path.partition("?")
         return Request(self.command, path, query, headers, self._body(headers))
 

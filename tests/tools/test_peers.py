@@ -305,3 +305,46 @@ def test_a_malformed_file_ends_the_command_with_2(
     (tmp_path / "peers.toml").write_text("[[peer]]\n")
     assert tiny.main(["install"]) == 2
     assert capsys.readouterr().err.startswith("error: peers.toml: peer 1: lacks ")
+
+
+FOUND = """
+[[peer]]
+name = "tiny"
+role = "registry"
+kind = "found"
+version = "distribution"
+command = "tinyd"
+needed_by = ["interop"]
+"""
+
+
+@pytest.fixture(name="found")
+def _found(tiny: ModuleType) -> ModuleType:
+    """The tool with one peer that is only found."""
+    tiny.PEERS_FILE.write_text(FOUND)
+    return tiny
+
+
+def test_a_program_that_is_only_found_is_looked_for_in_three_places(found: ModuleType, tmp_path: Path) -> None:
+    environ = environment(tmp_path)
+    assert found.find("tiny", environ=environ) is None
+    on_path = command(tmp_path / "path", "tinyd", "exit 0")
+    assert found.find("tiny", environ=environ) == on_path
+    in_cache = command(tmp_path / "cache" / "tiny" / "bin", "tinyd", "exit 0")
+    assert found.find("tiny", environ=environ) == in_cache
+    named = command(tmp_path / "elsewhere", "mine", "exit 0")
+    assert found.find("tiny", environ={**environ, "PROVENDER_TINY": str(named)}) == named
+
+
+def test_a_program_that_is_only_found_is_never_installed_and_missed_in_one_line(
+    found: ModuleType, tmp_path: Path
+) -> None:
+    environ = environment(tmp_path)
+    reasons = found.install("interop", environ=environ)
+    assert found.missing_lines(reasons) == [
+        "missing tiny@distribution: it is not installed for you; put it on the PATH or name it in PROVENDER_TINY"
+    ]
+    assert not (tmp_path / "cache").exists()
+    command(tmp_path / "path", "tinyd", "exit 0")
+    wrong = {**environ, "PROVENDER_TINY": str(tmp_path / "none")}
+    assert found.missing("interop", environ=wrong) == {"tiny": f"PROVENDER_TINY names no program: {tmp_path / 'none'}"}

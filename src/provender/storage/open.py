@@ -33,8 +33,11 @@ if TYPE_CHECKING:
         Timing,
         Transport,
     )
+    from provender.storage.registry.origin import TrustedHosts
 
 __all__ = ["Opened", "Storages"]
+
+_TRUSTED_REALMS = "PROVENDER_TRUSTED_REALMS"
 
 
 class Opened(msgspec.Struct, frozen=True):
@@ -254,6 +257,7 @@ class Storages:
                 timing=self._timing,
                 gates=self._gates,
                 namespace=peer.namespace,
+                trusted_realms=_trusted_realms(self._environ),
                 warn=self._warn,
             )
             self._clients[peer] = client
@@ -308,6 +312,13 @@ def _hurried(policy: RetryPolicy | None) -> RetryPolicy:
         budget_s=min(policy.budget_s, 1),
         asked_budget_s=0,
     )
+
+
+def _trusted_realms(environ: Mapping[str, str]) -> TrustedHosts:
+    from provender.storage.registry.origin import TrustedHosts
+
+    hosts = environ.get(_TRUSTED_REALMS, "").split(",")
+    return TrustedHosts([host.strip() for host in hosts if host.strip()], where=f"the variable {_TRUSTED_REALMS}")
 
 
 def _text(path: Path | None) -> str | None:

@@ -53,6 +53,38 @@ def test_a_token_service_without_post_is_asked_by_get(connect: Connector) -> Non
         assert [item.method for item in registry.asked("*", "^/token")] == ["POST", "GET"]
 
 
+def test_a_token_service_that_takes_an_identity_token_as_a_password_only_is_asked_by_get(connect: Connector) -> None:
+    with TestRegistry(auth="token") as registry:
+        registry.push_artifact("acme/app", "1.0", [b"x"])
+        registry.fault(("POST", "^/token"), action=Status(401))
+        connect(registry, with_identity_token(registry)).repository("acme/app").resolve("1.0")
+        assert [item.method for item in registry.asked("*", "^/token")] == ["POST", "GET"]
+
+
+def test_a_token_service_without_get_is_asked_by_post(connect: Connector) -> None:
+    with TestRegistry(auth="token", token_get=False) as registry:
+        registry.push_artifact("acme/app", "1.0", [b"x"])
+        connect(registry, connect.user(registry)).repository("acme/app").resolve("1.0")
+        assert [item.method for item in registry.asked("*", "^/token")] == ["GET", "POST"]
+        # The password is in the form, not in the address.
+        assert all(registry.password not in item.target for item in registry.requests)
+
+
+def test_a_new_identity_token_is_used_from_then_on(connect: Connector) -> None:
+    with TestRegistry(auth="token", rotates_identity=True) as registry:
+        for name in ("a", "b", "c"):
+            registry.push_artifact(f"acme/{name}", "1.0", [b"x"])
+        client = connect(registry, with_identity_token(registry))
+        first = registry.identity_token
+        client.repository("acme/a").resolve("1.0")
+        client.repository("acme/b").resolve("1.0")
+        assert registry.count("*", "^/token") == 2
+        # One that the service has forgotten is given up for the user's own.
+        registry.identity_token = first
+        client.repository("acme/c").resolve("1.0")
+        assert registry.count("POST", "^/token") == 4
+
+
 def test_a_registry_token_is_sent_as_it_is(connect: Connector) -> None:
     with TestRegistry(auth="token") as registry:
         registry.push_artifact("acme/app", "1.0", [b"x"])

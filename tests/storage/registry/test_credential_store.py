@@ -139,6 +139,20 @@ def test_the_most_specific_namespace_wins(place: Place) -> None:
     assert found(store.lookup("reg.example")) == ("host", "1")
 
 
+def test_the_dockercfg_of_old_is_read_last(place: Place) -> None:
+    home = Path(place.environ["HOME"])
+    home.mkdir(exist_ok=True)
+    (home / ".dockercfg").write_text(
+        json.dumps({"https://registry.example/v1/": {**pair("old", "x"), "email": "a@b.example"}})
+    )
+    credential = place.store().lookup("registry.example", "a/b")
+    assert found(credential) == ("old", "x")
+    assert credential is not None
+    assert credential.source.startswith(str(home / ".dockercfg"))
+    place.containers(auths={"registry.example": pair("containers", "x")})
+    assert found(place.store().lookup("registry.example")) == ("containers", "x")
+
+
 def test_a_namespace_serves_no_other_repository(place: Place) -> None:
     place.containers(auths={"reg.example/team": pair("team", "2")})
     assert place.store().lookup("reg.example", "other/app") is None

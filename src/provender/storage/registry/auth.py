@@ -14,7 +14,7 @@ import msgspec
 
 from provender.storage.registry.challenge import Challenge, parse_challenges
 from provender.storage.registry.credentials import Credential, CredentialSource
-from provender.storage.registry.origin import Origin, followed
+from provender.storage.registry.origin import NO_HOSTS, Origin, TrustedHosts, followed
 from provender.storage.registry.scopes import Scopes
 from provender.storage.registry.tokens import Token, TokenService, basic_header
 
@@ -56,8 +56,10 @@ class Authorizer:
         tokens: TokenService,
         monotonic: Callable[[], float],
         warn: Callable[[str], None],
+        trusted_realms: TrustedHosts = NO_HOSTS,
     ) -> None:
         self._host = host
+        self._trusted_realms = trusted_realms
         self._registry = registry
         self._credentials = credentials
         self._tokens = tokens
@@ -107,7 +109,9 @@ class Authorizer:
         return None if credential is None else credential.source
 
     def _checked(self, challenge: Challenge, url: str) -> _Bearer:
-        realm = followed(url, challenge.parameters["realm"], self._registry, "the token realm")
+        realm = followed(
+            url, challenge.parameters["realm"], self._registry, "the token realm", trusted=self._trusted_realms
+        )
         scheme = _Bearer(realm, challenge.parameters.get("service", ""))
         known = self._scheme
         if isinstance(known, _Bearer) and Origin.of(known.realm) != Origin.of(realm):

@@ -40,6 +40,12 @@ class AuthFile:
         return cls.parse(raw, path)
 
     @classmethod
+    def read_dockercfg(cls, path: str) -> AuthFile | None:
+        """The file of Docker before 1.7 at `path`, which has nothing but the entries of `auths`; None without it."""
+        file = cls.read(path)
+        return None if file is None else cls(path, {"auths": file.fields})
+
+    @classmethod
     def parse(cls, raw: bytes, where: str) -> AuthFile:
         """The fields in `raw`."""
         if len(raw) > _MAX_BYTES:

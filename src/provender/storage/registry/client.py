@@ -14,7 +14,7 @@ from provender.storage.registry.capabilities import Capabilities
 from provender.storage.registry.credentials import CredentialSource
 from provender.storage.registry.gate import Gates
 from provender.storage.registry.listing import list_names
-from provender.storage.registry.origin import Origin, is_local
+from provender.storage.registry.origin import NO_HOSTS, Origin, TrustedHosts, is_local
 from provender.storage.registry.quirks import HostQuirks, host_quirks
 from provender.storage.registry.referrers import TagLocks
 from provender.storage.registry.repository import RegistryRepository
@@ -35,8 +35,8 @@ class RegistryClient:
 
     `plain_http` None means http for this machine and https for all others. `ca` is a PEM file trusted besides the
     system's; a client certificate is shown to the registry alone. `namespace` is the host on whose behalf a mirror is
-    asked (`ns`). `quirks` are those of the host unless given. `gates` are those of the process. `warn` receives each
-    warning once.
+    asked (`ns`). `trusted_realms` are token services that may have any address. `quirks` are those of the host unless
+    given. `gates` are those of the process. `warn` receives each warning once.
     """
 
     def __init__(
@@ -55,6 +55,7 @@ class RegistryClient:
         namespace: str | None = None,
         upload: UploadSettings | None = None,
         quirks: HostQuirks | None = None,
+        trusted_realms: TrustedHosts = NO_HOSTS,
         warn: Callable[[str], None] | None = None,
     ) -> None:
         self.host = host
@@ -80,9 +81,10 @@ class RegistryClient:
             host,
             registry,
             credentials=credentials,
-            tokens=TokenService(wire, host),
+            tokens=TokenService(wire, host, trusted_realms),
             monotonic=timing.monotonic,
             warn=warn,
+            trusted_realms=trusted_realms,
         )
         self._session = Session(host, registry, wire=wire, authorizer=authorizer, warn=warn)
 

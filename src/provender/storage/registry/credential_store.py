@@ -1,7 +1,7 @@
 """The credential store: the places where Docker and containers tools keep credentials, read in one order, and written.
 
-Order (reference oci 11.3): an explicit file, REGISTRY_AUTH_FILE, DOCKER_AUTH_CONFIG, Docker's config.json, then the
-auth.json of containers tools. The first place that has a credential for the key wins.
+Order (reference oci 11.3): an explicit file, REGISTRY_AUTH_FILE, DOCKER_AUTH_CONFIG, Docker's config.json, the
+auth.json of containers tools, then the .dockercfg of old. The first place that has a credential for the key wins.
 """
 
 from __future__ import annotations
@@ -118,6 +118,8 @@ class CredentialStore:
         for path in dict.fromkeys([self._docker_path(), *self._containers_paths()]):
             if (file := AuthFile.read(path)) is not None:
                 yield file
+        if (file := AuthFile.read_dockercfg(os.path.join(self._home(), ".dockercfg"))) is not None:
+            yield file
 
     def _docker_path(self) -> str:
         directory = self._environ.get("DOCKER_CONFIG") or os.path.join(self._home(), ".docker")

@@ -7,23 +7,19 @@ Private networks are allowed: self-hosted registries live there (oras-go #1631).
 
 from __future__ import annotations
 
-import ipaddress
-import socket
-from typing import Final, Literal
+from collections.abc import Iterable
+from typing import Final
 from urllib.parse import urljoin, urlsplit
 
 import msgspec
 
-from provender.errors import Denied, Unavailable
+from provender.errors import Denied, InvalidProject, Unavailable
 from provender.storage.registry.redact import shown_url
+from provender.storage.registry.zones import zone_of
 
-__all__ = ["Origin", "followed", "is_local"]
+__all__ = ["NO_HOSTS", "Origin", "TrustedHosts", "followed", "is_local"]
 
 _PORTS: Final = {"http": 80, "https": 443}
-_METADATA_NAMES: Final = frozenset({"metadata", "metadata.google.internal", "metadata.goog", "instance-data"})
-_METADATA_ADDRESSES: Final = frozenset({"169.254.169.254", "169.254.170.2", "100.100.100.200", "fd00:ec2::254"})
-
-_Zone = Literal["public", "loopback", "link-local", "unspecified", "metadata"]
 
 
 class Origin(msgspec.Struct, frozen=True):
@@ -50,11 +46,41 @@ class Origin(msgspec.Struct, frozen=True):
         return f"{self.scheme}://{host}" + ("" if self.port == _PORTS[self.scheme] else f":{self.port}")
 
 
-def followed(base: str, target: str, registry: Origin, what: str) -> str:
+class TrustedHosts:
+    """Hosts (`host` for any port, or `host:port`) that the user allows any address: token services on this machine.
+
+    Raises InvalidProject for what is no host; `where` names the setting.
+    """
+
+    def __init__(self, hosts: Iterable[str] = (), *, where: str = "") -> None:
+        self._named: set[tuple[str, int | None]] = set()
+        for text in hosts:
+            try:
+                parts = urlsplit(f"//{text}")
+                host, port = parts.hostname, parts.port
+            except ValueError:
+                host, port = None, None
+            if not host or parts.netloc != text or parts.username is not None:
+                raise InvalidProject(
+                    f"not a host: {text[:100]!r}",
+                    code="invalid-trusted-realm",
+                    where=where,
+                    hint="write host or host:port, several separated by commas",
+                )
+            self._named.add((host.rstrip("."), port))
+
+    def __contains__(self, origin: Origin) -> bool:
+        return (origin.host, None) in self._named or (origin.host, origin.port) in self._named
+
+
+NO_HOSTS: Final = TrustedHosts()
+
+
+def followed(base: str, target: str, registry: Origin, what: str, *, trusted: TrustedHosts = NO_HOSTS) -> str:
     """The absolute URL that `target` (absolute or relative to `base`) names, if it may be followed.
 
-    `what` names the thing for the error ("the redirect", "the token realm"). Raises Denied for a downgrade from https
-    or a local target, Unavailable for what is no URL.
+    `what` names the thing for the error ("the redirect", "the token realm"); `trusted` may have any address. Raises
+    Denied for a downgrade from https or a local target, Unavailable for what is no URL.
     """
     try:
         url = urljoin(base, target)
@@ -65,49 +91,18 @@ def followed(base: str, target: str, registry: Origin, what: str) -> str:
         raise _refused(what, url, "carries user information")
     if origin.scheme == "http" and "https" in (registry.scheme, urlsplit(base).scheme):
         raise _refused(what, url, "leaves https for plain http", code="insecure-redirect")
-    # Only written addresses and known names are looked at, not what a name resolves to: a registry on https can lead
-    # to https alone, where a name that resolves to this machine has no certificate to show.
-    zone = _zone(origin.host)
-    if zone != "public" and origin.host != registry.host and (zone == "metadata" or zone != _zone(registry.host)):
+    # Written addresses and known names; what a name resolves to is judged when it is connected to (`network`).
+    if origin in trusted:
+        return url
+    zone = zone_of(origin.host)
+    if zone != "public" and origin.host != registry.host and (zone == "metadata" or zone != zone_of(registry.host)):
         raise _refused(what, url, f"leads to a {zone} address")
     return url
 
 
 def is_local(host: str) -> bool:
     """True for this machine: a loopback address, `localhost` or a name below it (without port)."""
-    return _zone(host) == "loopback"
-
-
-def _zone(host: str) -> _Zone:
-    name = host.lower().rstrip(".").strip("[]")
-    if name in _METADATA_NAMES:
-        return "metadata"
-    if name == "localhost" or name.endswith(".localhost"):
-        return "loopback"
-    address = _address(name)
-    if address is None:
-        return "public"
-    if str(address) in _METADATA_ADDRESSES:
-        return "metadata"
-    if address.is_loopback:
-        return "loopback"
-    if address.is_link_local:
-        return "link-local"
-    return "unspecified" if address.is_unspecified else "public"
-
-
-def _address(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    try:
-        address = ipaddress.ip_address(name.partition("%")[0])
-    except ValueError:
-        try:
-            # `127.1`, `0x7f000001` and `2130706433` are addresses to the resolver as well.
-            return ipaddress.IPv4Address(socket.inet_aton(name))
-        except (OSError, ValueError):
-            return None
-    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
-        return address.ipv4_mapped
-    return address
+    return zone_of(host) == "loopback"
 
 
 def _refused(what: str, url: str, why: str, *, code: str = "unsafe-target") -> Denied:

@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from provender.errors import ProvenderError, Unavailable
+from provender.errors import Denied, ProvenderError, Unavailable
 from provender.storage.abilities import BlobReader
 from provender.storage.registry.auth import Authorizer
 from provender.storage.registry.failures import Answer, Place, failed, not_a_registry
@@ -147,7 +147,10 @@ class Session:
     def _send(self, request: Request, call: Call) -> Hop:
         own = self.is_own(request.url)
         header = self._authorizer.header(call.scopes, call.repository) if own else None
-        hop = self.wire.send(_with_authorization(request, header))
+        try:
+            hop = self.wire.send(_with_authorization(request, header))
+        except Denied as error:
+            raise error.at(call.where) from error.__cause__
         if hop.status == 401 and own and not hop.is_foreign:
             hop = self._challenged(request, call, hop, header)
         if not hop.is_foreign:

@@ -29,6 +29,7 @@ class TlsSettings(msgspec.Struct, frozen=True):
     ca: str | None = None
     client_certificate: str | None = None
     client_key: str | None = None
+    authorities: tuple[str, ...] = ()  # of one host's certs.d
 
     @property
     def elsewhere(self) -> TlsSettings:
@@ -44,6 +45,8 @@ def tls_context(settings: TlsSettings, environ: Mapping[str, str]) -> ssl.SSLCon
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     if settings.ca is not None:
         _load(context, settings.ca, "the registry's `ca` setting")
+    for path in settings.authorities:
+        _load(context, path, "the registry's certs.d")
     if settings.client_certificate is not None:
         try:
             context.load_cert_chain(settings.client_certificate, settings.client_key)

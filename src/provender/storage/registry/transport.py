@@ -17,6 +17,8 @@ import msgspec
 from provender import __version__
 from provender.errors import InvalidProject, Unsupported
 from provender.storage.abilities import BlobReader
+from provender.storage.registry.certs_d import CertificateDirectories
+from provender.storage.registry.network import Network, pool_classes
 from provender.storage.registry.origin import Origin
 from provender.storage.registry.proxies import proxy_for
 from provender.storage.registry.redact import header_lines, shown_url
@@ -43,7 +45,8 @@ _NOT_TLS_REASONS: Final = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PA
 class Request(msgspec.Struct, frozen=True, kw_only=True):
     """One HTTP request. A streamed body needs its `Content-Length` among the headers.
 
-    `silence_s` shortens how long the other side may say nothing.
+    `silence_s` shortens how long the other side may say nothing. `led_by` is the registry's host where a registry chose
+    the target, which then may not be nearer to this machine than the registry is.
     """
 
     method: str
@@ -52,6 +55,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     body: bytes | BlobReader | None = None
     tls: TlsSettings = TlsSettings()
     silence_s: float | None = None
+    led_by: str | None = None
 
     @property
     def is_replayable(self) -> bool:
@@ -112,8 +116,9 @@ class TransportFailure(Exception):
 class HttpTransport:
     """urllib3: one pool manager for each TLS setting and proxy, `concurrency` idle connections kept for each host.
 
-    `debug` receives request and answer lines without secrets. Nothing waits for a free connection: a caller that holds
-    many answers open gets more connections than are kept.
+    `debug` receives request and answer lines without secrets; `network` and `certificates` are those of the
+    system unless given. Nothing waits for a free connection: a caller that holds many answers open gets more
+    connections than are kept.
     """
 
     def __init__(
@@ -125,13 +130,18 @@ class HttpTransport:
         read_timeout_s: float = 60,
         proxy_local: bool = False,
         debug: Callable[[str], None] | None = None,
+        network: Network | None = None,
+        certificates: CertificateDirectories | None = None,
     ) -> None:
         self._environ = environ
+        self._network = network
+        self._certificates = certificates or CertificateDirectories(environ)
+        self._completed: dict[tuple[TlsSettings, Origin], TlsSettings] = {}
         self._concurrency = concurrency
         self._timeouts = (connect_timeout_s, read_timeout_s)
         self._proxy_local = proxy_local
         self._debug = debug
-        self._managers: dict[tuple[TlsSettings | None, str | None], PoolManager] = {}
+        self._managers: dict[tuple[TlsSettings | None, str | None, str | None], PoolManager] = {}
         self._lock = threading.Lock()
 
     def send(self, request: Request) -> Response:
@@ -193,19 +203,31 @@ class HttpTransport:
 
     def _manager(self, request: Request) -> PoolManager:
         proxy = proxy_for(request.url, self._environ, local=self._proxy_local)
-        is_tls = request.url.startswith("https:")
-        key = (request.tls if is_tls else None, proxy)
+        tls = self._tls(request) if request.url.startswith("https:") else None
+        # A proxy resolves names by itself: what lies behind it is its operator's to judge.
+        key = (tls, proxy, request.led_by if proxy is None else None)
         with self._lock:
             if key not in self._managers:
-                self._managers[key] = self._new_manager(request.tls if is_tls else None, proxy)
+                self._managers[key] = self._new_manager(*key)
             return self._managers[key]
 
-    def _new_manager(self, tls: TlsSettings | None, proxy: str | None) -> PoolManager:
+    def _tls(self, request: Request) -> TlsSettings:
+        """The settings of the request, with what certs.d says of the host that it goes to."""
+        key = (request.tls, Origin.of(request.url))
+        with self._lock:
+            if key not in self._completed:
+                self._completed[key] = self._certificates.complete(*key)
+            return self._completed[key]
+
+    def _new_manager(self, tls: TlsSettings | None, proxy: str | None, led_by: str | None) -> PoolManager:
         import urllib3
 
         context = None if tls is None else tls_context(tls, self._environ)
         if proxy is None:
-            return urllib3.PoolManager(32, maxsize=self._concurrency, blocksize=CHUNK_BYTES, ssl_context=context)
+            manager = urllib3.PoolManager(32, maxsize=self._concurrency, blocksize=CHUNK_BYTES, ssl_context=context)
+            if led_by is not None or self._network is not None:
+                manager.pool_classes_by_scheme = pool_classes(self._network or Network(), led_by)
+            return manager
         target = _parsed_proxy(proxy)
         return urllib3.ProxyManager(
             target.url,

@@ -113,13 +113,18 @@ class Wire:
         self.timing = timing
         self.gates = gates or Gates(timing=timing)
 
-    def send(self, request: Request, *, follow: bool = True, is_gated: bool = True) -> Hop:
-        """The answer after at most five redirects. `Authorization` is dropped for good once the origin changes."""
+    def send(self, request: Request, *, follow: bool = True, is_gated: bool = True, is_trusted: bool = False) -> Hop:
+        """The answer after at most five redirects. `Authorization` is dropped for good once the origin changes.
+
+        `is_trusted`: the user allows the request's own target any address, though it is not the registry.
+        """
         current, is_foreign = request, False
-        for _ in range(_MAX_HOPS + 1):
+        for hops in range(_MAX_HOPS + 1):
             origin = Origin.of(current.url)
-            tls = self._tls if origin == self._registry else self._tls.elsewhere
-            current = msgspec.structs.replace(current, tls=tls)
+            is_own = origin == self._registry
+            led_by = None if is_own or (is_trusted and not hops) else self._registry.host
+            tls = self._tls if is_own else self._tls.elsewhere
+            current = msgspec.structs.replace(current, tls=tls, led_by=led_by)
             response = self._through_gate(current, origin) if is_gated else self._sent(current, origin)
             location = response.headers.get("location")
             if not follow or response.status not in _REDIRECTS or location is None:
