@@ -55,6 +55,9 @@ class Staging:
 
     The destinations are noted in `.provender` first, so that after a kill the next run finds what lies beside them,
     even if the manifest has another mind by then. The caller holds the project's lock.
+
+    No loop or comprehension stands in that block itself, only calls of functions that have some: CPython 3.13 has no
+    handler for the jump back to a loop's start, so an interrupt there would skip `__exit__` (python/cpython#130279).
     """
 
     def __init__(self, root: str) -> None:

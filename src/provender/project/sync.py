@@ -177,6 +177,7 @@ class _Run:
         with Staging(self._root) as staging:
             staged = self._stage(needed, entries, staging, lambda _: _LOCKING)
             self._complete(entries, needed, staged)
+            staging.close()  # the lock is what comes last
             lock = Lock(dependencies=entries)
             is_changed = self._before is None or lock.dump() != self._before.dump()
             if is_changed:
@@ -195,10 +196,10 @@ class _Run:
         with Staging(self._root) as staging:
             staged = self._stage(needed, entries, staging, lambda each: ground.base(each.to))
             self._complete(entries, needed, staged)
+            pieces = _pieces(needed, staged)
             if not self._options.is_forced:
-                _refuse_losses(ground, [Piece(each, staged[each.name]) for each in needed], self._directory)
+                _refuse_losses(ground, pieces, self._directory)
             change = Changeover(self._directory, ground, staging, before=self._before, inputs=self._inputs)
-            pieces = [Piece(each, staged[each.name]) for each in needed]
             change.carry_out(Lock(dependencies=entries), pieces, states, wishes)
         changes = [
             self._change(each, entries[each.name], standings[each.name], staged.get(each.name)) for each in wishes
@@ -325,6 +326,10 @@ class _Run:
             files=len(laid.entries) if laid else 0,
             size_bytes=sum(each.size for each in laid.entries) if laid else 0,
         )
+
+
+def _pieces(needed: Sequence[Dependency], staged: Mapping[str, Staged]) -> list[Piece]:
+    return [Piece(each, staged[each.name]) for each in needed]
 
 
 def _refuse_losses(ground: Ground, pieces: Sequence[Piece], directory: Path) -> None:
