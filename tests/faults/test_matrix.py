@@ -103,9 +103,6 @@ ELSEWHERE = {
     40: ["cli/test_local_trouble.py::test_an_unwritable_destination_changes_nothing"],
 }
 
-# Copying with everything that belongs to an artifact comes with relocation; so does its row.
-LATER = {35}
-
 
 def functions(path: Path) -> set[str]:
     """The names of the tests in a file."""
@@ -117,7 +114,7 @@ def test_every_row_has_its_tests() -> None:
     here = {name for path in (TESTS / "faults").glob("test_*.py") for name in functions(path)}
     for row, says in ROWS.items():
         found = [name for name in here if name.startswith(f"test_f{row:02}_")] + ELSEWHERE.get(row, [])
-        assert bool(found) != (row in LATER), f"F{row}: {says}"
+        assert found, f"F{row}: {says}"
 
 
 def test_every_test_that_is_named_is_there() -> None:

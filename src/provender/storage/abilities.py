@@ -6,9 +6,11 @@ abilities that it can have; an algorithm names the ones it needs in its signatur
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Literal, Protocol, Self, runtime_checkable
+
+import msgspec
 
 from provender.oci import Descriptor, Digest, Document
 
@@ -16,12 +18,16 @@ __all__ = [
     "BlobReader",
     "Deleter",
     "Fetcher",
+    "Listed",
     "Mounter",
     "Pusher",
     "ReferrerLister",
+    "RelationLister",
     "RepositoryLister",
     "Resolver",
+    "Stager",
     "TagLister",
+    "TagReader",
     "Tagger",
 ]
 
@@ -66,6 +72,7 @@ class Pusher(Protocol):
         ...
 
 
+@runtime_checkable
 class Mounter(Protocol):
     """Takes a blob from a neighbouring repository without moving its bytes."""
 
@@ -110,6 +117,57 @@ class ReferrerLister(Protocol):
 
     def referrers(self, digest: Digest, artifact_type: str | None = None) -> Iterator[Descriptor]:
         """Descriptors (with `artifact_type` and annotations) of the manifests whose subject is `digest`."""
+        ...
+
+
+class Listed(msgspec.Struct, frozen=True):
+    """One line of a list of referrers, unchecked, and the list that has it.
+
+    `api` is the referrers API and `layout` the index of a layout; `fallback` is the fallback tag where there is no API,
+    and `overlooked` the fallback tag beside an API that does not list it: most clients will not find it.
+    """
+
+    descriptor: Descriptor
+    route: Literal["api", "fallback", "overlooked", "layout"]
+
+
+class RelationLister(Protocol):
+    """Lists referrers as the lists have them, for whoever reads every manifest anyway and judges for himself."""
+
+    def listed(self, digest: Digest, *, tags: Collection[str] | None = None) -> Iterator[Listed]:
+        """What the lists of the storage say about `digest`, each digest once. "Could not ask" is an error.
+
+        `tags` are the tags of the repository where they are known, so that fallback tags that are not there are not
+        asked for; without them the fallback tag is asked for where nothing else lists anything.
+        """
+        ...
+
+
+class TagReader(Protocol):
+    """Looks at tags without reading what they name."""
+
+    def digest_of(self, tag: str) -> Digest | None:
+        """What a tag points to now, as cheaply as can be; None without the tag."""
+        ...
+
+
+class Stager(Protocol):
+    """Takes many documents, and makes them known at the end: lists and tags are written after everything below them."""
+
+    def stage(self, document: Document) -> None:
+        """Store a manifest or index by its digest; no tag and no list of ours names it yet."""
+        ...
+
+    def relate(self, referrers: Mapping[Digest, Sequence[Descriptor]]) -> list[Digest]:
+        """Have stored documents listed as referrers of each subject, with one write for each list.
+
+        An entry has the type and the annotations of its manifest, which may lack a subject (only a fallback tag can
+        list it then). Gives the digests that the storage's own list leaves out nevertheless.
+        """
+        ...
+
+    def finish(self, documents: Sequence[Document], tags: Sequence[tuple[str, Document]]) -> None:
+        """Keep staged documents that nothing names, and point tags at staged documents, in order."""
         ...
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
@@ -122,6 +122,31 @@ class LayoutStorage(LayoutView):
         with self._locked():
             self._store_document(document)  # again, at no cost: somebody may have deleted it
             self._change(edit)
+
+    def stage(self, document: Document) -> None:
+        """Store a manifest or index as content, without an entry (see `Stager.stage`)."""
+        self._store_document(document)
+
+    def relate(self, referrers: Mapping[Digest, Sequence[Descriptor]]) -> list[Digest]:
+        """List stored referrers, as oras does; under the fallback tag what has no subject (see `Stager.relate`)."""
+        with self._locked():
+            indexes = self._fallback_indexes(referrers)
+            for _, document in indexes:
+                self._store_document(document)
+            entries = [entry for each in referrers.values() for entry in each]
+            self._change(lambda index: index.listing_all(entries).naming_all(indexes))
+        return []
+
+    def finish(self, documents: Sequence[Document], tags: Sequence[tuple[str, Document]]) -> None:
+        """List documents and point tags at documents, in one change of the index (see `Stager.finish`)."""
+        for name, _ in tags:
+            check_tag(name)
+        everything = {document.digest: document for document in (*documents, *(document for _, document in tags))}
+        with self._locked():
+            for document in everything.values():
+                self._store_document(document)  # at no cost: somebody may have deleted it
+            listed = [document.descriptor for document in everything.values()]
+            self._change(lambda index: index.listing_all(listed).naming_all(tags))
 
     def tag(self, descriptor: Descriptor, name: str) -> None:
         """Point a tag at a stored document (see `Tagger.tag`); what had the tag stays listed without a name."""

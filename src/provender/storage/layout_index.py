@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 
 from provender.errors import InvalidDocument, InvalidReference, Unsupported
-from provender.oci import Descriptor, Digest
+from provender.oci import Descriptor, Digest, Document
 from provender.oci.annotations import REF_NAME
 from provender.oci.document import parse_json
 from provender.oci.media_types import INDEX
@@ -111,9 +111,12 @@ class LayoutIndex:
 
     def listing(self, descriptor: Descriptor) -> LayoutIndex:
         """The index with an entry for `descriptor`, which stays without a name if it is new."""
-        if descriptor.digest in self._by_digest:
-            return self
-        return LayoutIndex(self._fields, (*self._entries, _author(descriptor)))
+        return self.listing_all((descriptor,))
+
+    def listing_all(self, descriptors: Iterable[Descriptor]) -> LayoutIndex:
+        """The index with entries for those of `descriptors` that have none."""
+        fresh = {each.digest: each for each in descriptors if each.digest not in self._by_digest}
+        return LayoutIndex(self._fields, (*self._entries, *map(_author, fresh.values()))) if fresh else self
 
     def naming(self, descriptor: Descriptor, name: str) -> LayoutIndex:
         """The index in which exactly `name` is `descriptor`; what had the name stays listed without it."""
@@ -126,6 +129,13 @@ class LayoutIndex:
                 entries[position] = _renamed(entry, name)
                 return LayoutIndex(self._fields, entries)
         return LayoutIndex(self._fields, (*entries, _renamed(_author(descriptor), name)))
+
+    def naming_all(self, tags: Iterable[tuple[str, Document]]) -> LayoutIndex:
+        """The index in which each tag is its document, the last one where a tag stands twice."""
+        index = self
+        for name, document in tags:
+            index = index.naming(document.descriptor, name)
+        return index
 
     def without_name(self, name: str) -> LayoutIndex:
         """The index in which `name` names nothing; what had it stays listed. The same index if nothing had it."""

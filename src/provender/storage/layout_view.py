@@ -6,14 +6,15 @@ Storage layer, over `layout_index`, below the layout directory, the layout archi
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import msgspec
 
 from provender.errors import IntegrityError, InvalidDocument, NotFound, ProvenderError, Unsupported
 from provender.oci import MAX_DOCUMENT_BYTES, Descriptor, Digest, Document
 from provender.oci.media_types import is_document
-from provender.storage.abilities import BlobReader
+from provender.storage.abilities import BlobReader, Listed
+from provender.storage.fallback_index import adding, check_image_index
 from provender.storage.layout_index import LayoutIndex, fallback_tag
 from provender.storage.verify import VerifiedReader, read_all
 
@@ -34,6 +35,7 @@ class LayoutView(ABC):
         self._where = where
         # By digest, so it never grows stale; as large as the index at most.
         self._subjects: dict[Digest, _Referring | None] = {}
+        self._grouped: tuple[LayoutIndex, dict[Digest, list[Descriptor]]] | None = None
 
     @abstractmethod
     def _index(self) -> LayoutIndex:
@@ -81,16 +83,60 @@ class LayoutView(ABC):
         An entry whose content is not in this layout, or is no document that can be used, is no referrer here.
         """
         index = self._index()
-        found: dict[Digest, Descriptor] = {}
-        for candidate in (*index.descriptors, *self._fallback(index, digest)):
+        found = {descriptor.digest: descriptor for descriptor in self._referring_to(index, digest)}
+        for candidate in self._fallback(index, digest):
             if candidate.digest in found or not is_document(candidate.media_type):
                 continue
             referring = self._referring(candidate)
-            if referring is None or referring.subject != digest:
-                continue
-            if artifact_type is None or referring.descriptor.artifact_type == artifact_type:
+            if referring is not None and referring.subject == digest:
                 found[candidate.digest] = referring.descriptor
+        return iter([each for each in found.values() if artifact_type in (None, each.artifact_type)])
+
+    def listed(self, digest: Digest, *, tags: Collection[str] | None = None) -> Iterator[Listed]:  # noqa: ARG002 - its tags are at hand
+        """What the index and the fallback tag list (see `RelationLister`)."""
+        index = self._index()
+        found = {each.digest: Listed(each, "layout") for each in self._referring_to(index, digest)}
+        for candidate in self._fallback(index, digest):
+            if is_document(candidate.media_type):
+                found.setdefault(candidate.digest, Listed(candidate, "fallback"))
         return iter(list(found.values()))
+
+    def digest_of(self, tag: str) -> Digest | None:
+        """What a tag points to; None without the tag."""
+        found = self._index().by_name(tag)
+        return None if found is None else found.digest
+
+    def _fallback_indexes(self, referrers: Mapping[Digest, Sequence[Descriptor]]) -> list[tuple[str, Document]]:
+        """The indexes, by their tags, that are needed for referrers whose manifests do not name their subject."""
+        index, found = self._index(), []
+        for subject, entries in referrers.items():
+            lone = [entry for entry in entries if self._referring(entry) is None]
+            if lone:
+                tag = fallback_tag(subject)
+                listed = index.by_name(tag)
+                current = None if listed is None else self._document(listed.digest, listed)
+                if current is not None:
+                    check_image_index(current, f"{self._where}:{tag}")
+                changed = adding(current, lone)
+                if changed is not None:
+                    found.append((tag, changed))
+        return found
+
+    def _referring_to(self, index: LayoutIndex, digest: Digest) -> list[Descriptor]:
+        """The documents of the index whose subject is `digest`."""
+        if self._grouped is None or self._grouped[0] is not index:
+            groups: dict[Digest, list[Descriptor]] = {}
+            is_whole = True
+            for candidate in {each.digest: each for each in index.descriptors}.values():
+                if is_document(candidate.media_type):
+                    referring = self._referring(candidate)
+                    is_whole &= candidate.digest in self._subjects
+                    if referring is not None:
+                        groups.setdefault(referring.subject, []).append(referring.descriptor)
+            if not is_whole:  # what is listed but missing may still come
+                return groups.get(digest, [])
+            self._grouped = index, groups
+        return self._grouped[1].get(digest, [])
 
     def _fallback(self, index: LayoutIndex, digest: Digest) -> list[Descriptor]:
         listed = index.by_name(fallback_tag(digest))

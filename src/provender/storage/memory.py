@@ -6,7 +6,7 @@ Storage layer, over `layout_view`: it answers as a layout directory does.
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from provender.oci import Descriptor, Digest, Document
 from provender.oci.reference import check_tag
@@ -37,14 +37,29 @@ class MemoryStorage(LayoutView):
         """Store and list a manifest or index, then point `tags` at it (see `Pusher.push_document`)."""
         for tag in tags:
             check_tag(tag)
-        descriptor = document.descriptor
-        content = _read(VerifiedReader(BytesReader(document.raw), descriptor, where=self._where))
+        self.stage(document)
+        self.finish((document,), [(tag, document) for tag in tags])
+
+    def stage(self, document: Document) -> None:
+        """Store a manifest or index as content, without an entry (see `Stager.stage`)."""
+        reader = VerifiedReader(BytesReader(document.raw), document.descriptor, where=self._where)
+        self._content[document.digest] = _read(reader)
+
+    def relate(self, referrers: Mapping[Digest, Sequence[Descriptor]]) -> list[Digest]:
+        """List stored referrers (see `Stager.relate`)."""
         with self._lock:
-            self._content[descriptor.digest] = content
-            names = self._names.listing(descriptor)
-            for tag in tags:
-                names = names.naming(descriptor, tag)
-            self._names = names
+            indexes = self._fallback_indexes(referrers)
+            for _, document in indexes:
+                self.stage(document)
+            entries = [entry for each in referrers.values() for entry in each]
+            self._names = self._names.listing_all(entries).naming_all(indexes)
+        return []
+
+    def finish(self, documents: Sequence[Document], tags: Sequence[tuple[str, Document]]) -> None:
+        """List documents and point tags at documents (see `Stager.finish`)."""
+        listed = [document.descriptor for document in (*documents, *(document for _, document in tags))]
+        with self._lock:
+            self._names = self._names.listing_all(listed).naming_all(tags)
 
     def tag(self, descriptor: Descriptor, name: str) -> None:
         """Point a tag at a stored document (see `Tagger.tag`)."""

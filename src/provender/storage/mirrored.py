@@ -6,14 +6,23 @@ is, which tags there are and what refers to a digest is asked only where somebod
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Protocol, TypeVar
 
 import msgspec
 
 from provender.errors import IntegrityError, InvalidProject, NotFound, ProvenderError
 from provender.oci import Descriptor, Digest, Document
-from provender.storage.abilities import BlobReader, Fetcher, ReferrerLister, Resolver, TagLister
+from provender.storage.abilities import (
+    BlobReader,
+    Fetcher,
+    Listed,
+    ReferrerLister,
+    RelationLister,
+    Resolver,
+    TagLister,
+    TagReader,
+)
 from provender.storage.attempts import Attempts, Health
 from provender.storage.verify import VerifiedReader
 
@@ -22,7 +31,7 @@ __all__ = ["MirroredStorage", "Readable", "Source"]
 _T = TypeVar("_T")
 
 
-class Readable(Fetcher, Resolver, TagLister, ReferrerLister, Protocol):
+class Readable(Fetcher, Resolver, TagLister, TagReader, ReferrerLister, RelationLister, Protocol):
     """What can be read in every way."""
 
 
@@ -41,7 +50,7 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MirroredStorage:
-    """Fetcher, Resolver, TagLister and ReferrerLister over `sources`, in their order.
+    """Fetcher, Resolver, TagLister, TagReader and the listers of referrers over `sources`, in their order.
 
     After no usable answer, 404, 429 or 5xx the next source is asked; 401, 403 and wrong bytes stop, and the error names
     the host. `health` is shared by everything that one run reads. `warn` hears once of a source that failed.
@@ -85,13 +94,20 @@ class MirroredStorage:
         """Every tag, from the first source that may say so: one source's list, never a mixture."""
         return iter(self._ask(self._tag_sources(), lambda storage: list(storage.tags())))
 
+    def digest_of(self, tag: str) -> Digest | None:
+        """What a tag points to, from a source that may say so; None without the tag."""
+        return self._ask(self._tag_sources(), lambda storage: storage.digest_of(tag))
+
     def referrers(self, digest: Digest, artifact_type: str | None = None) -> Iterator[Descriptor]:
         """What refers to a digest, from the location if it is read, else from a source that may resolve tags.
 
         A list proves nothing about what it leaves out, and mirrors often know no referrers.
         """
-        sources = sorted(self._tag_sources(), key=lambda source: not source.is_location)
-        return iter(self._ask(sources, lambda storage: list(storage.referrers(digest, artifact_type))))
+        return iter(self._ask(self._list_sources(), lambda storage: list(storage.referrers(digest, artifact_type))))
+
+    def listed(self, digest: Digest, *, tags: Collection[str] | None = None) -> Iterator[Listed]:  # noqa: ARG002 - tags of which source?
+        """What the lists say (see `RelationLister`), from the same source as `referrers`."""
+        return iter(self._ask(self._list_sources(), lambda storage: list(storage.listed(digest))))
 
     def _ask(self, sources: Sequence[Source], question: Callable[[Readable], _T]) -> _T:
         attempts = self._attempts(sources)
@@ -115,6 +131,9 @@ class MirroredStorage:
                 hint="mark a mirror that you trust with resolve: true, or let the location be read: fallback: location",
             )
         return found
+
+    def _list_sources(self) -> list[Source]:
+        return sorted(self._tag_sources(), key=lambda source: not source.is_location)
 
     def _digest_sources(self) -> list[Source]:
         found = [source for source in self._sources if source.serves_digests]

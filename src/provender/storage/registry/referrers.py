@@ -8,7 +8,7 @@ registry's word is taken for nothing that can be looked up.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -16,12 +16,13 @@ import msgspec
 from provender.errors import InvalidDocument, NotFound, ProvenderError, Unavailable
 from provender.oci import Descriptor, Digest, Document, Index, Manifest
 from provender.oci.media_types import INDEX, MANIFEST_TYPES, is_document
+from provender.storage.abilities import Listed
+from provender.storage.fallback_index import adding, check_image_index, dropping, entry_of
 from provender.storage.layout_index import fallback_tag
 from provender.storage.registry.calls import Calls
 from provender.storage.registry.capabilities import Capabilities, Feature
 from provender.storage.registry.documents import MAX_PUSH_BYTES, Documents
 from provender.storage.registry.failures import Answer, problem_of
-from provender.storage.registry.fallback_index import adding, check_image_index, dropping, entry_of, lists
 from provender.storage.registry.listing import next_page
 from provender.storage.registry.quirks import NO_REFERRERS_STATUSES
 from provender.storage.registry.session import Call, Session
@@ -76,6 +77,34 @@ class Referrers:
                 seen.add(descriptor.digest)
                 yield from self._wanted(descriptor, artifact_type)
 
+    def by_route(self, subject: Digest, tags: Collection[str] | None) -> Iterator[Listed]:
+        """As the lists have them, each once, with the list that has it (see `RelationLister`)."""
+        seen: set[Digest] = set()
+        found = self._from_api(subject, None)
+        for descriptor in found or ():
+            if descriptor.digest not in seen and is_document(descriptor.media_type):
+                seen.add(descriptor.digest)
+                yield Listed(descriptor, "api")
+        if fallback_tag(subject) in tags if tags is not None else not seen:
+            for descriptor in self._from_tag(subject):
+                if descriptor.digest not in seen and is_document(descriptor.media_type):
+                    seen.add(descriptor.digest)
+                    yield Listed(descriptor, "fallback" if found is None else "overlooked")
+
+    def ensure(self, subject: Digest, entries: Sequence[Descriptor]) -> list[Digest]:
+        """Have all entries listed, those that the API leaves out under the fallback tag; these, if there is an API."""
+        left, is_offered = self._unlisted(subject, entries)
+        repository = self._calls.api_name
+        if left and is_offered and self._capabilities.known(Feature.SUBJECT, repository) is not False:
+            # They may come a moment later where the list is a search index.
+            self._pause(1)
+            left, is_offered = self._unlisted(subject, entries)
+            if left:
+                self._capabilities.learn(Feature.SUBJECT, offered=False, repository=repository)
+        if left:
+            self._edit(subject, lambda index: adding(index, left))
+        return [entry.digest for entry in left] if is_offered else []
+
     def pushed(self, document: Document, view: Manifest | Index, subject: Digest, headers: Mapping[str, str]) -> None:
         """See to it that a document that was just pushed is listed; `headers` are those of the answer to its PUT.
 
@@ -93,14 +122,14 @@ class Referrers:
             is_listed = self._is_listed(document.digest, subject)
         if not is_listed:
             entry = entry_of(document, view)
-            self._edit(subject, entry, entry.digest)
+            self._edit(subject, lambda index: adding(index, [entry]))
         elif is_told:
             self._capabilities.learn(Feature.SUBJECT, offered=True, repository=repository)
 
     def deleted(self, digest: Digest, subject: Digest) -> None:
         """Forget a referrer that was just deleted, where no API does so by itself."""
         if not self.has_api(subject):
-            self._edit(subject, None, digest)
+            self._edit(subject, lambda index: dropping(index, digest))
 
     def has_api(self, digest: Digest) -> bool:
         """True if the registry has the referrers API for this repository; asked with `digest` if it is not known."""
@@ -169,9 +198,19 @@ class Referrers:
 
     def _is_listed(self, digest: Digest, subject: Digest) -> bool | None:
         """True if the API lists it, False if not; None if there is no API, or one that cannot be used."""
+        found = self._digests(subject)
+        return None if found is None else digest in found
+
+    def _unlisted(self, subject: Digest, entries: Sequence[Descriptor]) -> tuple[list[Descriptor], bool]:
+        """The entries that the API does not list, and whether there is one."""
+        found = self._digests(subject)
+        return [entry for entry in entries if entry.digest not in (found or ())], found is not None
+
+    def _digests(self, subject: Digest) -> set[Digest] | None:
+        """What the API lists; None if there is no API, or one that cannot be used."""
         try:
             found = self._from_api(subject, None)
-            return None if found is None else any(descriptor.digest == digest for descriptor in found)
+            return None if found is None else {descriptor.digest for descriptor in found}
         except (InvalidDocument, Unavailable) as error:
             if error.retryable:
                 raise
@@ -199,8 +238,8 @@ class Referrers:
         # GitLab finds the subject itself under this name (ocx-sh/ocx #480): an index of platforms, say, is no list.
         return None if document.digest == subject else document
 
-    def _edit(self, subject: Digest, entry: Descriptor | None, digest: Digest) -> None:
-        """Have `entry` under the fallback tag, or (None) no entry of `digest`.
+    def _edit(self, subject: Digest, change: Callable[[Document | None], Document | None]) -> None:
+        """Write what `change` makes of the index under the fallback tag, until it has nothing to change.
 
         Nothing is conditional in the API, so that another process may overwrite what was just written: it is read
         again after each write, and written again if it is not there.
@@ -211,19 +250,20 @@ class Referrers:
                 current = self._tagged(subject)
                 if current is not None:
                     check_image_index(current, self._calls.where(tag))
-                if lists(current, digest) == (entry is not None):
+                changed = change(current)
+                if changed is None:
                     self._forget(replaced, current)
                     return
                 if tries > 1:
                     self._pause(tries - 1)
                 if tries < _WRITES:
-                    self._write(tag, adding(current, entry) if entry else dropping(_present(current), digest))
+                    self._write(tag, changed)
                     replaced = current
         raise Unavailable(
-            f"others overwrite the list of referrers of {subject} ({_WRITES} tries)",
+            f"the list of referrers of {subject} does not keep what is written into it ({_WRITES} tries)",
             code="referrers-not-kept",
             where=self._calls.where(tag),
-            hint=f"{digest} itself is stored; try again, one writer at a time",
+            hint="what was pushed is stored; try again, one writer at a time",
         )
 
     def _pause(self, tries: int) -> None:
@@ -246,7 +286,7 @@ class Referrers:
             # Somebody deleted a referrer and left its entry: where children are checked (docker-registry), nothing
             # could be attached any more.
             healed = self._without_missing(index)
-            if healed.digest == index.digest:
+            if healed is index:
                 raise
             self._documents.put(self._calls.put(healed, tag, ok=(201, 200, 202)), healed)
 
@@ -254,7 +294,7 @@ class Referrers:
         for entry in index.index().manifests:
             call = self._calls.content(entry, method="HEAD", ok=(200, 404))
             if self._session.ask(call).status == 404:
-                index = dropping(index, entry.digest)
+                index = dropping(index, entry.digest) or index
         return index
 
     def _forget(self, replaced: Document | None, current: Document | None) -> None:
@@ -300,9 +340,3 @@ class Referrers:
             return self._documents.get(self._calls.manifest(descriptor.digest), descriptor.digest)
         except NotFound:
             return None  # deleted without its entry in the list
-
-
-def _present(index: Document | None) -> Document:
-    if index is None:
-        raise ValueError("an index that is not there lists nothing")
-    return index

@@ -6,7 +6,7 @@ Registry layer, top: over downloads, documents, uploads, referrers and listings.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -14,7 +14,7 @@ import msgspec
 from provender.errors import IntegrityError, InvalidDocument, NotFound, Unsupported
 from provender.oci import Descriptor, Digest, Document, Index, Manifest
 from provender.oci.reference import check_repository, check_tag, is_tag
-from provender.storage.abilities import BlobReader
+from provender.storage.abilities import BlobReader, Listed
 from provender.storage.registry.calls import Calls
 from provender.storage.registry.capabilities import Capabilities, Feature
 from provender.storage.registry.documents import MAX_PUSH_BYTES, Documents, RecentDocuments
@@ -40,7 +40,7 @@ _MAX_TAGS: Final = 10  # at once: what a registry has to take (distribution-spec
 
 
 class RegistryRepository:
-    """Fetcher, Pusher, Mounter, Resolver, Tagger, TagLister, ReferrerLister and Deleter.
+    """All abilities of one repository: Fetcher, Pusher, Stager, Mounter, Resolver, Tagger, the listers and Deleter.
 
     `name` is as the user wrote it; `api_name` is the name in the API, which differs on Docker Hub (`library/…`).
     `namespace` is the host on whose behalf a mirror is asked. What is known of the host is shared with its other
@@ -188,6 +188,29 @@ class RegistryRepository:
                 self._opened[descriptor.digest] = location
         return location is None
 
+    # Stager
+
+    def stage(self, document: Document) -> None:
+        """Store a manifest or index under its digest, in one PUT."""
+        self._check_size(document.descriptor)
+        self._put(document, document.digest)
+        self._recent.put(document)
+
+    def relate(self, referrers: Mapping[Digest, Sequence[Descriptor]]) -> list[Digest]:
+        """Have referrers listed: the API is looked at, what it lacks goes under the fallback tag (see `Stager`)."""
+        return [left for subject, entries in referrers.items() for left in self._referrers.ensure(subject, entries)]
+
+    def finish(self, documents: Sequence[Document], tags: Sequence[tuple[str, Document]]) -> None:  # noqa: ARG002 - a registry keeps what has a digest
+        """Point tags at documents, each in one PUT of its bytes."""
+        for name, document in tags:
+            self._put(document, check_tag(name))
+
+    def neighbour(self, other: object) -> str | None:
+        """The name by which blobs of `other` can be mounted here; None for another registry or other credentials."""
+        if not isinstance(other, RegistryRepository) or other.session is not self.session:
+            return None
+        return other.api_name if other.api_name != self.api_name else None
+
     # Tagger and TagLister
 
     def tag(self, descriptor: Descriptor, name: str) -> None:
@@ -209,6 +232,10 @@ class RegistryRepository:
     def referrers(self, digest: Digest, artifact_type: str | None = None) -> Iterator[Descriptor]:
         """What names `digest` as its subject, by the referrers API or the fallback tag (see `ReferrerLister`)."""
         return self._referrers.listed(digest, artifact_type)
+
+    def listed(self, digest: Digest, *, tags: Collection[str] | None = None) -> Iterator[Listed]:
+        """What the referrers API and the fallback tag list (see `RelationLister`)."""
+        return self._referrers.by_route(digest, tags)
 
     # Deleter
 

@@ -1,13 +1,13 @@
-"""The index under a fallback tag, where a registry has no referrers API: what it lists, and edits of it. Pure.
+"""The index under a fallback tag, where a storage has no list of referrers: what it lists, and edits of it. Pure.
 
-Registry layer, below `referrers` (distribution-spec, "Unavailable Referrers API"). What others wrote into it stays as
-it is; only our entry is added or taken away.
+Storage layer, below the registry's referrers and the layout (distribution-spec, "Unavailable Referrers API"). What
+others wrote into it stays as it is; only our entries are added or taken away.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -36,15 +36,20 @@ def lists(index: Document | None, digest: Digest) -> bool:
     return index is not None and any(entry.digest == digest for entry in index.index().manifests)
 
 
-def adding(index: Document | None, entry: Descriptor) -> Document:
-    """The index with an entry more; a new one if there is none."""
+def adding(index: Document | None, entries: Sequence[Descriptor]) -> Document | None:
+    """The index with the entries that it lacks, a new one if there is none; None if it lacks none."""
+    lacking = [entry for entry in entries if not lists(index, entry.digest)]
+    if not lacking:
+        return None
     fields: Mapping[str, object] = _NEW if index is None else parse_json(index.raw, "the index of referrers")
-    added: dict[str, object] = msgspec.to_builtins(entry, enc_hook=str)
-    return _encode({**fields, "manifests": [*_entries(fields), added]})
+    added: list[dict[str, object]] = [msgspec.to_builtins(entry, enc_hook=str) for entry in lacking]
+    return _encode({**fields, "manifests": [*_entries(fields), *added]})
 
 
-def dropping(index: Document, digest: Digest) -> Document:
-    """The index without the entries of a digest."""
+def dropping(index: Document | None, digest: Digest) -> Document | None:
+    """The index without the entries of a digest; None if it has none of them."""
+    if index is None or not lists(index, digest):
+        return None
     fields = parse_json(index.raw, "the index of referrers")
     kept = [item for item in _entries(fields) if not (isinstance(item, dict) and item.get("digest") == digest)]
     return _encode({**fields, "manifests": kept})
