@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -220,3 +222,27 @@ def test_an_artifact_that_poses_as_an_image_says_what_it_is() -> None:
     assert read(manifest(config=image)).manifest().effective_type == mt.IMAGE_CONFIG
     spoofed = {"dev.provender.artifact.type": "no type"}
     assert read(manifest(config=image, annotations=spoofed)).manifest().effective_type == mt.IMAGE_CONFIG
+
+
+_FIRST_IN_MANY_THREADS = """
+import sys, threading
+from provender.oci import Document
+sys.setswitchinterval(1e-6)
+raw = sys.stdin.buffer.read()
+barrier = threading.Barrier(8)
+def read():
+    barrier.wait()
+    Document.read(raw).manifest()
+threads = [threading.Thread(target=read) for _ in range(8)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+"""
+
+
+def test_the_first_documents_may_be_read_in_many_threads_at_once() -> None:
+    raw = json.dumps(manifest(layers=[{**LAYER, "platform": {"os": "a", "architecture": "b"}}])).encode()
+    for _ in range(6):  # a race that was lost in one of four
+        done = subprocess.run(
+            [sys.executable, "-c", _FIRST_IN_MANY_THREADS], input=raw, capture_output=True, timeout=60
+        )
+        assert (done.returncode, done.stderr) == (0, b"")

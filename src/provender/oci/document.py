@@ -89,6 +89,10 @@ class Index(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, renam
 
 _View = TypeVar("_View", Manifest, Index)
 
+# msgspec learns a type when it first meets it, and a second thread that comes meanwhile crashes the process (it uses
+# the half that is there). Here, under the lock of the import, nobody comes second.
+_LEARNED: Final = (msgspec.json.Decoder(Manifest), msgspec.json.Decoder(Index))
+
 
 class Document(msgspec.Struct, frozen=True):
     """A manifest or index: its descriptor and its exact bytes, which match."""
