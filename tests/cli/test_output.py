@@ -231,7 +231,7 @@ def test_bars_vanish_and_leave_a_summary(synced: Workspace) -> None:
     synced.depend(good="acme/good:1.0.0", big="acme/big:1")
     status, text = on_terminal(synced, "sync", env={"NO_COLOR": "1"})
     assert status == 0
-    assert "big.bin" in text
+    assert "big " in text
     assert text.endswith("the lock was written\n")
     # The cursor is shown again, and the lines of the bars were erased.
     assert text.rindex("\x1b[?25h") > text.rindex("\x1b[?25l")
@@ -244,7 +244,7 @@ def test_a_log_gets_lines_and_quiet_gets_nothing(synced: Workspace) -> None:
     publish(synced.registry, "acme/big", "1", {"big.bin": b"big"})
     synced.depend(good="acme/good:1.0.0", big="acme/big:1")
     run = synced.run("sync", env={"CI": "true"})
-    assert "done: big.bin" in run.stderr
+    assert "done: big" in run.stderr.splitlines()
     assert "\x1b" not in run.stdout + run.stderr
     synced.depend(good="acme/good:1.0.0")
     quiet = synced.run("sync", "-q")

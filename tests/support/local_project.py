@@ -85,7 +85,9 @@ class LocalProject:
 
     def sync(self, sources: Mapping[str, Source] | None = None, **options: Any) -> SyncReport:
         """The report of a sync; `options` are those of SyncOptions without `is_`."""
-        named = {name if name in ("jobs", "wait_s") else f"is_{name}": value for name, value in options.items()}
+        named = {
+            name if name in ("jobs", "names", "wait_s") else f"is_{name}": value for name, value in options.items()
+        }
         return self.synchroniser(sources).run(SyncOptions(**named))
 
     def actions(self, **options: Any) -> dict[str, str]:

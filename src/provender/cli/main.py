@@ -21,6 +21,7 @@ PROJECT: Final[dict[str, tuple[str, str]]] = {
     "remove": ("remove", "Remove a dependency and its files."),
     "lock": ("lock", "Resolve provender.yaml into provender.lock."),
     "sync": ("sync", "Make the project's directories equal to the lock."),
+    "update": ("update", "Move locked versions as far as provender.yaml allows."),
     "check": ("check", "Report missing, changed and extra files."),
     "list": ("list", "Show the dependencies and what is locked."),
 }

@@ -44,13 +44,22 @@ class BarProgress:
 
     def _open(self) -> RichProgress:
         from rich.console import Console
-        from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+        from rich.progress import BarColumn, DownloadColumn, Progress, Task, TextColumn, TransferSpeedColumn
+        from rich.text import Text
+
+        class Amount(DownloadColumn):
+            def render(self, task: Task) -> Text:
+                return super().render(task) if task.completed or task.total else Text()
+
+        class Speed(TransferSpeedColumn):
+            def render(self, task: Task) -> Text:
+                return super().render(task) if task.completed else Text()
 
         rich = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
-            DownloadColumn(binary_units=True),
-            TransferSpeedColumn(),
+            Amount(binary_units=True),
+            Speed(),
             console=Console(file=self._stream),
             transient=True,
             refresh_per_second=8,

@@ -12,7 +12,7 @@ from provender.cli.console import Console, counted, human_bytes
 from provender.cli.services import Services
 
 if TYPE_CHECKING:
-    from provender.project.report import Change, SyncReport
+    from provender.project.report import Change, Difference, SyncReport
     from provender.project.sync import SyncOptions
 
 __all__ = ["directory_option", "edit_and_sync", "project_directory", "render", "synchronise"]
@@ -60,7 +60,8 @@ def synchronise(console: Console, services: Services, directory: Path, options: 
 
     waiting = services.waiting("this project")
     quick = Synchroniser(directory, {})
-    if not (options.is_lock_only or options.is_dry_run) and quick.is_up_to_date():
+    is_plain = not (options.is_lock_only or options.is_dry_run or options.is_updating or options.names)
+    if is_plain and quick.is_up_to_date():
         return quick.unchanged()
     manifest = Manifest.load(directory / MANIFEST_NAME)
     with services.sources(manifest) as sources:
@@ -91,19 +92,27 @@ def _line(console: Console, change: Change) -> str:
     sign, color = _SIGNS[change.action]
     parts = [f"{console.paint(sign, color)} {change.name}"]
     if change.tag:
-        parts.append(change.tag)
+        is_renamed = change.before_tag not in (None, change.tag)
+        parts.append(f"{change.before_tag} -> {change.tag}" if is_renamed else change.tag)
     if change.digest:
         was = f"{change.before.short} -> " if change.before else ""
         parts.append(f"({was}{change.digest.short})")
     parts.append(f"{change.action}: {change.to}")
-    if change.files:
-        parts.append(f"{counted(change.files, 'file', 'files')}, {human_bytes(change.size_bytes)}")
+    if change.is_laid and change.files is not None:
+        parts.append(f"{counted(change.files, 'file', 'files')}, {human_bytes(change.size_bytes or 0)}")
+    if change.action == "updated" and change.difference is not None:
+        parts.append(_difference(change.difference))
     return "  ".join(parts)
+
+
+def _difference(difference: Difference) -> str:
+    counts = ((difference.added, "added"), (difference.removed, "removed"), (difference.modified, "changed"))
+    return ", ".join(f"{count} {word}" for count, word in counts if count) or "the same files"
 
 
 def _summary(report: SyncReport, counts: dict[str, int], *, verb: str) -> str:
     total = sum(change.action not in ("removed", "released") for change in report.changes)
-    size = sum(change.size_bytes for change in report.changes)
+    size = sum(change.size_bytes or 0 for change in report.changes if change.is_laid)
     if report.is_nothing:
         return f"{counted(total, 'dependency', 'dependencies')}, nothing to do"
     done = ", ".join(f"{count} {action}" for action, count in counts.items() if action != "unchanged")

@@ -57,19 +57,28 @@ class Changeover:
         self._before = before
         self._inputs = inputs
         self._swap = Swap(os.path.abspath(directory))
+        self._is_whole = True
         self.is_lock_changed = False
         self.released: dict[str, str] = {}
         """Destinations that were left behind, and why."""
         self.notes: list[str] = []
 
     def carry_out(
-        self, lock: Lock, pieces: Sequence[Piece], states: Mapping[str, DestinationState], wishes: Sequence[Dependency]
+        self,
+        lock: Lock,
+        pieces: Sequence[Piece],
+        states: Mapping[str, DestinationState],
+        wishes: Sequence[Dependency],
+        *,
+        is_whole: bool = True,
     ) -> None:
         """All of it; after an error nothing has changed. An interrupt that comes too late to take it back, waits.
 
-        `states` has what to remember of the destinations that stay as they are.
+        `states` has what to remember of the destinations that stay as they are. Unless the project `is_whole` after
+        this, the next run is to look at everything.
         """
         is_done = False
+        self._is_whole = is_whole
         now = dict(states)
         try:
             if pieces:
@@ -165,7 +174,9 @@ class Changeover:
             State.forget_next(self._directory)
 
     def _final_inputs(self, lock: Lock) -> Inputs | None:
-        """How manifest and lock look now; None if they are not certainly those that this run answers."""
+        """How manifest and lock look now; None if this run does not certainly answer them."""
+        if not self._is_whole:
+            return None
         now = look_at_inputs(self._directory)
         if _seen(now, MANIFEST_NAME) != _seen(self._inputs, MANIFEST_NAME):
             return None

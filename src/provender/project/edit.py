@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping
 from typing import Final
 
-from provender.errors import Conflict, InvalidProject, NotFound
+from provender.errors import Conflict, InvalidProject
 from provender.project.manifest import MANIFEST_NAME, Manifest
 from provender.project.manifest_file import MANIFEST_VERSION
 from provender.project.yaml_text import SectionText, Value
@@ -47,9 +47,7 @@ def remove_dependency(text: str, name: str, *, where: str = MANIFEST_NAME) -> st
 
     Comments on its lines and inside of it go with it; comments above it stay.
     """
-    manifest = Manifest.parse(text, where=where)
-    if manifest.get(name) is None:
-        raise _unknown(name, [each.name for each in manifest.dependencies], where)
+    Manifest.parse(text, where=where).require(name, where=where)
     body = text.removeprefix(_BOM)
     edited = text[: len(text) - len(body)] + SectionText(body, _SECTION).remove(name)
     _check_edit(text, edited, {name: None}, where)
@@ -103,16 +101,4 @@ def _not_editable(where: str) -> InvalidProject:
         code="not-editable",
         where=where,
         hint="make the change by hand",
-    )
-
-
-def _unknown(name: str, known: list[str], where: str) -> NotFound:
-    import difflib
-
-    near = difflib.get_close_matches(name[:150], known, n=1)
-    return NotFound(
-        f"there is no dependency {name[:150]!r}",
-        code="no-dependency",
-        where=where,
-        hint=f"did you mean {near[0]}?" if near else f"there are: {', '.join(known[:20]) or 'none'}",
     )

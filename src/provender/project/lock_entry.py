@@ -113,6 +113,11 @@ class LockedDependency(
         return self.repository_reference.with_target(tag=self.tag, digest=self.digest)
 
     @property
+    def size_bytes(self) -> int:
+        """What has to be fetched to lay it, where nothing is there yet."""
+        return sum(layer.size for layer in self.layers)
+
+    @property
     def identity(self) -> Digest:
         """The digest of what decides what lies on disk; equal for entries that only name it otherwise."""
         parts = (self.source, self.digest, self.manifest, self.layers, self.selection, self.tree)

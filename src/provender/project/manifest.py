@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import msgspec
 
-from provender.errors import InvalidProject, InvalidReference
+from provender.errors import InvalidProject, InvalidReference, NotFound
 from provender.oci import Reference
 from provender.project.dependency import Dependency, Requested, Selection, find_overlap
 from provender.project.manifest_entry import read_dependency
@@ -65,6 +65,22 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     def get(self, name: str) -> Dependency | None:
         """The dependency of that name; None if there is none."""
         return next((each for each in self.dependencies if each.name == name), None)
+
+    def require(self, name: str, *, where: str | None = None) -> Dependency:
+        """The dependency of that name; NotFound with "did you mean" if there is none."""
+        found = self.get(name)
+        if found is not None:
+            return found
+        import difflib
+
+        known = [each.name for each in self.dependencies]
+        near = difflib.get_close_matches(name[:150], known[:5000], n=1)
+        raise NotFound(
+            f"there is no dependency {name[:150]!r}",
+            code="no-dependency",
+            where=where or str(self.directory / MANIFEST_NAME),
+            hint=f"did you mean {near[0]}?" if near else f"there are: {', '.join(known[:20]) or 'none'}",
+        )
 
 
 def read_capped(path: Path, limit: int) -> bytes:

@@ -2,28 +2,59 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Literal
 
 import msgspec
 
+from provender.artifact.tree import Entry
 from provender.oci import Digest
 from provender.project.drift import Drift
 
-__all__ = ["Change", "CheckReport", "Finding", "SyncReport"]
+__all__ = ["Action", "Change", "CheckReport", "Difference", "Finding", "SyncReport"]
+
+
+Action = Literal["unchanged", "installed", "updated", "repaired", "adopted", "locked", "removed", "released"]
+
+
+class Difference(msgspec.Struct, frozen=True, kw_only=True):
+    """How many files came, went and changed."""
+
+    added: int = 0
+    removed: int = 0
+    modified: int = 0
+
+    @classmethod
+    def between(cls, old: Iterable[Entry], new: Iterable[Entry]) -> Difference:
+        """From one tree to another one."""
+        before, after = {each.path: each for each in old}, {each.path: each for each in new}
+        return cls(
+            added=len(after.keys() - before.keys()),
+            removed=len(before.keys() - after.keys()),
+            modified=sum(_is_other(each, before[path]) for path, each in after.items() if path in before),
+        )
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """What became of one dependency."""
 
     name: str
-    action: Literal["unchanged", "installed", "updated", "repaired", "adopted", "locked", "removed", "released"]
+    action: Action
     """`adopted`: the files were there already and are right; `released`: left behind, for somebody changed them."""
     to: str
     tag: str | None = None
     digest: Digest | None = None
     before: Digest | None = None
-    files: int = 0
-    size_bytes: int = 0
+    """What the lock had, where that was another digest; its tag is `before_tag`."""
+    before_tag: str | None = None
+    tree: Digest | None = None
+    files: int | None = None
+    """How many files and links it has, None where that is not known: nothing was laid."""
+    size_bytes: int | None = None
+    difference: Difference | None = None
+    """How the files differ from those that were there; None where that is not known."""
+    is_laid: bool = False
+    """True if files were put in place by this run."""
 
 
 class SyncReport(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -61,3 +92,7 @@ class CheckReport(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def is_clean(self) -> bool:
         return all(finding.is_clean for finding in self.findings)
+
+
+def _is_other(one: Entry, other: Entry) -> bool:
+    return (one.kind, one.mode, one.content) != (other.kind, other.mode, other.content)

@@ -18,6 +18,7 @@ from provender.project.manifest import Manifest
 from provender.project.sources import Source
 from provender.project.standing import Ground
 from provender.transfer.pool import Cancellation, run_all
+from provender.transfer.progress import NO_PROGRESS, Progress
 
 __all__ = ["note_place", "refuse_stale", "resolve"]
 
@@ -56,8 +57,12 @@ def resolve(
     *,
     jobs: int,
     cancellation: Cancellation,
+    is_updating: bool = False,
+    progress: Progress = NO_PROGRESS,
 ) -> tuple[dict[str, LockedDependency], list[str]]:
     """The entries by name, and what is worth a note. Those that are new have no `tree` unless it is known already.
+
+    With `is_updating` what the lock has is asked for as well, and may move as far as the manifest lets it.
 
     Raises what sources raise; the first failure ends the others.
     """
@@ -65,16 +70,19 @@ def resolve(
     def asking(dependency: Dependency) -> Callable[[], LockedDependency]:
         def ask() -> LockedDependency:
             cancellation.check()
+            task = progress.start(f"resolving {dependency.name}", None)
             try:
-                return sources[dependency.source].resolve(dependency)
+                found = sources[dependency.source].resolve(dependency)
             except ProvenderError as error:
                 note_place(error, manifest, dependency.name)
                 raise
+            progress.done(task)
+            return found
 
         return ask
 
     wishes = manifest.dependencies
-    asked = [each for each in wishes if stale(each, lock.dependencies.get(each.name)) is not None]
+    asked = [each for each in wishes if is_updating or stale(each, lock.dependencies.get(each.name)) is not None]
     found = run_all([asking(each) for each in asked], jobs=jobs, cancellation=cancellation)
     entries = {each.name: lock.dependencies[each.name] for each in wishes if each.name in lock.dependencies}
     for dependency, entry in zip(asked, found, strict=True):

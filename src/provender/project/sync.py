@@ -8,6 +8,7 @@ failure at any point before the end takes everything back.
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, Literal
@@ -25,25 +26,24 @@ from provender.project.changeover import (
     refuse_other_lock,
 )
 from provender.project.dependency import Dependency
-from provender.project.drift import kept_by
+from provender.project.drift import kept_by, recorded_entries
 from provender.project.lock import LOCK_NAME, Lock, LockedDependency
 from provender.project.manifest import MANIFEST_NAME, Manifest
-from provender.project.report import Change, SyncReport
+from provender.project.report import Action, Change, Difference, SyncReport
 from provender.project.resolution import note_place, refuse_stale, resolve
+from provender.project.scope import Scope
 from provender.project.sources import Source
 from provender.project.staging import Staged, Staging
 from provender.project.standing import Ground, Left, Standing, surviving_destinations
-from provender.project.state import STATE_DIRECTORY, State
+from provender.project.state import STATE_DIRECTORY, DestinationState, State
 from provender.storage.files import FileLock
 from provender.transfer.pool import Cancellation, run_all
-from provender.transfer.progress import NO_PROGRESS, Progress
+from provender.transfer.progress import NO_PROGRESS, JoinedProgress, Progress
 
 __all__ = ["SyncOptions", "Synchroniser"]
 
 _LOCKING: Final = f"{STATE_DIRECTORY}/locking"
 _MAX_LISTED: Final = 100
-
-_Action = Literal["unchanged", "installed", "updated", "repaired", "adopted", "locked", "removed", "released"]
 
 
 class SyncOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,6 +56,10 @@ class SyncOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Local changes in destinations may be lost."""
     is_lock_only: bool = False
     """Write the lock, leave the destinations alone."""
+    is_updating: bool = False
+    """What is locked may move as far as the manifest lets it."""
+    names: tuple[str, ...] = ()
+    """Only these dependencies; the entries and destinations of the others stay. None means all."""
     jobs: int = 8
     wait_s: float = 600.0
     """How long to wait for another run in the same project."""
@@ -97,12 +101,22 @@ class Synchroniser:
     def unchanged(self) -> SyncReport:
         """The report of a project that is up to date."""
         lock = Lock.load(self._directory / LOCK_NAME) or Lock()
-        return SyncReport(
-            changes=tuple(
-                Change(name=name, action="unchanged", to=entry.to, tag=entry.tag, digest=entry.digest)
-                for name, entry in lock.dependencies.items()
+        states = State.load(self._directory).destinations
+        changes = []
+        for name, entry in lock.dependencies.items():
+            files = states[entry.to].files if entry.to in states else []
+            change = Change(
+                name=name,
+                action="unchanged",
+                to=entry.to,
+                tag=entry.tag,
+                digest=entry.digest,
+                tree=entry.tree,
+                files=len(files),
+                size_bytes=sum(each.size for each in files if stat.S_ISREG(each.mode)),
             )
-        )
+            changes.append(change)
+        return SyncReport(changes=tuple(changes))
 
     def run(self, options: SyncOptions) -> SyncReport:
         """What was done.
@@ -133,16 +147,19 @@ class _Run:
         self._progress = progress
         self._options = options
         self._inputs = look_at_inputs(directory)
-        self._manifest = Manifest.load(directory / MANIFEST_NAME)
+        self._project = Manifest.load(directory / MANIFEST_NAME)
         self._before = Lock.load(directory / LOCK_NAME)
-        self._old = self._before or Lock()
+        self._scope = Scope.of(self._project, self._before or Lock(), options.names)
+        self._manifest = self._scope.manifest
+        self._old = self._scope.lock
         self._cancellation = Cancellation()
         self._notes: list[str] = []
+        self._states: dict[str, DestinationState] = {}
 
     def clean_up(self) -> None:
         """Put right what a killed run left, and remember what it had put in place."""
         known = surviving_destinations(self._directory)
-        wishes, locked = self._manifest.dependencies, self._old.dependencies.values()
+        wishes, locked = self._project.dependencies, (self._before or Lock()).dependencies.values()
         clean_up_after_kill(
             self._directory, {*known, _LOCKING, *(each.to for each in wishes), *(each.to for each in locked)}
         )
@@ -151,10 +168,10 @@ class _Run:
 
     def preview(self) -> SyncReport:
         """What a run would do, as far as that can be told without fetching content."""
-        ground = self._ground()
+        ground, _ = self._ground()
         entries = self._resolve(ground)
         if self._options.is_lock_only:
-            changes = [self._locked(each, entries[each.name]) for each in self._manifest.dependencies]
+            changes = [self._locked(each, entries[each.name], None) for each in self._manifest.dependencies]
         else:
             changes = []
             for each in self._manifest.dependencies:
@@ -164,34 +181,34 @@ class _Run:
                 if made:
                     self._notes.append(f"a sync may refuse, for these are not as they were laid: {_listed(made)}")
             changes += [_gone(left, "removed") for left in ground.left]
-        lock = Lock(dependencies=entries)
+        lock = self._scope.complete(entries)
         return self._report(changes, is_lock_changed=self._before is None or lock.dump() != self._before.dump())
 
     def lock(self) -> SyncReport:
         """Write the lock and leave the destinations alone; what has no tree yet is unpacked in `.provender`."""
-        ground = self._ground()
+        ground, _ = self._ground()
         entries = self._resolve(ground)
         wishes = self._manifest.dependencies
-        changes = [self._locked(each, entries[each.name]) for each in wishes]
         needed = [each for each in wishes if entries[each.name].tree is None]
         with Staging(self._root) as staging:
             staged = self._stage(needed, entries, staging, lambda _: _LOCKING)
             self._complete(entries, needed, staged)
             staging.close()  # the lock is what comes last
-            lock = Lock(dependencies=entries)
+            lock = self._scope.complete(entries)
             is_changed = self._before is None or lock.dump() != self._before.dump()
             if is_changed:
                 refuse_other_lock(self._directory, self._inputs)
                 lock.write(self._directory / LOCK_NAME)
+        changes = [self._locked(each, entries[each.name], staged.get(each.name)) for each in wishes]
         return self._report(changes, is_lock_changed=is_changed)
 
     def sync(self) -> SyncReport:
         """Write the lock and make the destinations equal to it."""
-        ground = self._ground()
+        ground, others = self._ground()
         entries = self._resolve(ground)
         wishes = self._manifest.dependencies
         standings = {each.name: ground.standing(each, entries[each.name]) for each in wishes}
-        states = {each.to: state for each in wishes if (state := standings[each.name].state) is not None}
+        states = {**others, **{each.to: state for each in wishes if (state := standings[each.name].state) is not None}}
         needed = [each for each in wishes if standings[each.name].state is None]
         with Staging(self._root) as staging:
             staged = self._stage(needed, entries, staging, lambda each: ground.base(each.to))
@@ -200,7 +217,7 @@ class _Run:
             if not self._options.is_forced:
                 _refuse_losses(ground, pieces, self._directory)
             change = Changeover(self._directory, ground, staging, before=self._before, inputs=self._inputs)
-            change.carry_out(Lock(dependencies=entries), pieces, states, wishes)
+            change.carry_out(self._scope.complete(entries), pieces, states, wishes, is_whole=self._scope.is_whole)
         changes = [
             self._change(each, entries[each.name], standings[each.name], staged.get(each.name)) for each in wishes
         ]
@@ -211,14 +228,17 @@ class _Run:
 
     # --- steps
 
-    def _ground(self) -> Ground:
-        return Ground(
+    def _ground(self) -> tuple[Ground, dict[str, DestinationState]]:
+        """The destinations of this run, and the states of those that it leaves alone."""
+        self._states, others = self._scope.divide(surviving_destinations(self._directory))
+        ground = Ground(
             self._root,
             self._manifest.dependencies,
             lock=self._old,
-            destinations=surviving_destinations(self._directory),
+            destinations=self._states,
             is_forced=self._options.is_forced,
         )
+        return ground, others
 
     def _resolve(self, ground: Ground) -> dict[str, LockedDependency]:
         if self._options.is_locked:
@@ -230,6 +250,8 @@ class _Run:
             ground,
             jobs=self._options.jobs,
             cancellation=self._cancellation,
+            is_updating=self._options.is_updating,
+            progress=self._progress,
         )
         self._notes += notes
         return entries
@@ -249,18 +271,22 @@ class _Run:
         def laying(dependency: Dependency) -> Callable[[], tuple[Entry, ...]]:
             def lay() -> tuple[Entry, ...]:
                 self._cancellation.check()
+                entry = entries[dependency.name]
+                progress = JoinedProgress(self._progress, dependency.name, entry.size_bytes)
                 try:
-                    return self._sources[dependency.source].lay(
+                    laid = self._sources[dependency.source].lay(
                         dependency,
-                        entries[dependency.name],
+                        entry,
                         paths[dependency.name],
                         jobs=jobs,
-                        progress=self._progress,
+                        progress=progress,
                         cancellation=self._cancellation,
                     )
                 except ProvenderError as error:
                     note_place(error, self._manifest, dependency.name)
                     raise
+                progress.end()
+                return laid
 
             return lay
 
@@ -294,15 +320,15 @@ class _Run:
             notes=tuple(self._notes),
         )
 
-    def _locked(self, dependency: Dependency, entry: LockedDependency) -> Change:
+    def _locked(self, dependency: Dependency, entry: LockedDependency, laid: Staged | None) -> Change:
         is_same = self._old.dependencies.get(dependency.name) == entry
-        return self._said(dependency, entry, "unchanged" if is_same else "locked", None)
+        return self._said(dependency, entry, "unchanged" if is_same else "locked", laid)
 
     def _change(
         self, dependency: Dependency, entry: LockedDependency, standing: Standing, laid: Staged | None
     ) -> Change:
         old = self._old.dependencies.get(dependency.name)
-        action: _Action
+        action: Action
         match standing.kind:
             case "right":
                 action = "unchanged"
@@ -312,19 +338,33 @@ class _Run:
                 action = "installed"
             case _:
                 action = "repaired" if old is not None and old.digest == entry.digest else "updated"
-        return self._said(dependency, entry, action, laid)
+        return self._said(dependency, entry, action, laid, standing.state)
 
-    def _said(self, dependency: Dependency, entry: LockedDependency, action: _Action, laid: Staged | None) -> Change:
+    def _said(
+        self,
+        dependency: Dependency,
+        entry: LockedDependency,
+        action: Action,
+        laid: Staged | None,
+        state: DestinationState | None = None,
+    ) -> Change:
         old = self._old.dependencies.get(dependency.name)
+        is_moved = old is not None and old.digest != entry.digest
+        was = self._states.get(dependency.to)
+        tree = laid.entries if laid else recorded_entries(state) if state else None
         return Change(
             name=dependency.name,
             action=action,
             to=dependency.to,
             tag=entry.tag,
             digest=entry.digest,
-            before=old.digest if old is not None and old.digest != entry.digest else None,
-            files=len(laid.entries) if laid else 0,
-            size_bytes=sum(each.size for each in laid.entries) if laid else 0,
+            before=old.digest if old is not None and is_moved else None,
+            before_tag=old.tag if old is not None and is_moved else None,
+            tree=entry.tree,
+            files=None if tree is None else len(tree),
+            size_bytes=None if tree is None else sum(each.size for each in tree),
+            difference=Difference.between(recorded_entries(was), laid.entries) if was and laid else None,
+            is_laid=laid is not None and not self._options.is_lock_only,
         )
 
 

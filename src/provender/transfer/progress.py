@@ -12,7 +12,7 @@ from provender.storage.abilities import BlobReader
 from provender.storage.rewindable import Rewindable
 from provender.transfer.pool import Cancellation
 
-__all__ = ["NO_PROGRESS", "NoProgress", "Progress", "WatchedContent", "WatchedReader"]
+__all__ = ["NO_PROGRESS", "JoinedProgress", "NoProgress", "Progress", "WatchedContent", "WatchedReader"]
 
 
 class Progress(Protocol):
@@ -45,6 +45,27 @@ class NoProgress:
 
 
 NO_PROGRESS = NoProgress()
+
+
+class JoinedProgress:
+    """One task of `progress` that stands for all that is reported here, until `end`."""
+
+    def __init__(self, progress: Progress, name: str, total_bytes: int | None) -> None:
+        self._progress = progress
+        self._task = progress.start(name, total_bytes)
+
+    def start(self, name: str, total_bytes: int | None, /) -> int:  # noqa: ARG002 - the protocol's signature
+        return self._task
+
+    def advance(self, task: int, n: int, /) -> None:
+        self._progress.advance(task, n)
+
+    def done(self, task: int, /) -> None:
+        """Nothing: a part that ended is not the end."""
+
+    def end(self) -> None:
+        """All of it ended well."""
+        self._progress.done(self._task)
 
 
 class WatchedReader:
