@@ -9,23 +9,21 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Final, Literal, Protocol, Self, runtime_checkable
 
-import msgspec
-
+from provender.artifact.claim import UNHASHED, Claim, compare, conflict, entry_of
 from provender.artifact.entry import Entry, SmallFile, tree_digest
 from provender.artifact.limits import DEFAULT_LIMITS, Limits
 from provender.artifact.names import check_link, check_target, fold_text, shown
 from provender.artifact.rooted import RootedDirectory
 from provender.artifact.scribe import Scribe
-from provender.errors import Conflict, IntegrityError, ProvenderError
+from provender.errors import IntegrityError, ProvenderError
 
 __all__ = ["Content", "Entry", "Reader", "SmallFile", "TreeWriter", "tree_digest"]
 
 _CHUNK_BYTES: Final = 1 << 20
-_UNHASHED: Final = "-"
 _MODES: Final = {False: 0o644, True: 0o755}
 
 
@@ -37,21 +35,6 @@ class Reader(Protocol):
 
 
 Content = bytes | Iterable[bytes] | Reader
-
-
-class _Claim(msgspec.Struct, gc=False):
-    """What one origin says that a path is. A hard link ("h") becomes a file when the tree is finished."""
-
-    path: str
-    kind: Literal["f", "l", "h"]
-    origin: str
-    executable: bool = False
-    content: str = ""
-    size: int = 0
-
-    def written(self, content: str) -> None:
-        """Takes the digest of a file that is written; empty if it was not asked for."""
-        self.content = content or _UNHASHED
 
 
 class TreeWriter:
@@ -76,8 +59,9 @@ class TreeWriter:
         self._disk = RootedDirectory(root)
         self._lock = threading.Lock()
         self._directories: dict[str, str] = {"": ""}
-        self._claims: dict[str, _Claim] = {}
-        self._repeated: dict[tuple[str, str], _Claim] = {}
+        self._claims: dict[str, Claim] = {}
+        self._repeated: dict[tuple[str, str], Claim] = {}
+        self._adopted: dict[str, Callable[[int, str], None]] = {}
         self._folded: dict[str, str] = {}
         self._names = 0
         self._name_bytes = 0
@@ -103,6 +87,33 @@ class TreeWriter:
         `sha256` says that `content` verifies itself and has this one: hashing it again would take a third of a pull.
         """
         self.add_file("/".join(parts), content, executable=executable, size=size, sha256=sha256, origin=origin)
+
+    def adopt(
+        self,
+        parts: tuple[str, ...],
+        content: Reader,
+        take: Callable[[int, str], None],
+        *,
+        size: int,
+        sha256: str,
+        origin: str,
+    ) -> None:
+        """As `file`, but for content that is in a file of this device already: `finish` lets `take` move it here.
+
+        `take` gets an open directory and a name in it; it is not called for what another origin has written already.
+        """
+        path = "/".join(parts)
+        with self._lock:
+            self._spend(size, path, 0)
+            claim, is_first = self._claim(path, path.rpartition("/")[0], "f", origin)
+            if is_first:
+                self._adopted[path] = take
+        self._take(claim, content, size, sha256, None)
+
+    @property
+    def device(self) -> int:
+        """The file system that the tree is on."""
+        return os.fstat(self._disk.root).st_dev
 
     def add_file(
         self, path: str, content: Content, *, executable: bool, size: int | None, sha256: str = "", origin: str
@@ -147,7 +158,7 @@ class TreeWriter:
             self._scribe = Scribe(self._disk.root, is_hashing=self._is_hashed)
         return self._scribe
 
-    def _write_files(self, parent: str, files: Sequence[SmallFile], claims: Sequence[_Claim]) -> None:
+    def _write_files(self, parent: str, files: Sequence[SmallFile], claims: Sequence[Claim]) -> None:
         with self._lock:
             directory = self._disk.acquire(parent)
         cut = len(parent) + 1 if parent else 0
@@ -187,18 +198,20 @@ class TreeWriter:
                     raise self._refused(f"{shown(claim.path)} was not written to its end", "unfinished", claim.origin)
             copies = self._resolve()
             for (path, _), claim in self._repeated.items():
-                _compare(self._claims[path], claim)
+                compare(self._claims[path], claim)
             links = {claim.path: claim for claim in self._claims.values() if claim.kind == "l"}
             targets = {fold_text(path): claim.content for path, claim in links.items()}
             for path, claim in links.items():
                 parts = tuple(path.split("/"))
                 check_link(parts, claim.content, where=claim.origin, links=targets, limits=self._limits)
+            for path, take in self._adopted.items():
+                self._move_in(path, take)
             for path, source in copies.items():
                 self._copy(source, path)
             for path, claim in links.items():
                 self._link(path, claim.content)
             self._disk.close()
-            return tuple([_entry(claim) for _, claim in sorted(self._claims.items())])
+            return tuple([entry_of(claim) for _, claim in sorted(self._claims.items())])
 
     def close(self) -> None:
         """Lets go of every descriptor; for a tree that is given up."""
@@ -217,9 +230,9 @@ class TreeWriter:
 
     # The table of names; all of these are called with the lock held.
 
-    def _claim(self, path: str, parent: str, kind: Literal["f", "l", "h"], origin: str) -> tuple[_Claim, bool]:
+    def _claim(self, path: str, parent: str, kind: Literal["f", "l", "h"], origin: str) -> tuple[Claim, bool]:
         """The claim of `origin` to `path`, and True if it is the first to have it."""
-        claim = _Claim(path, kind, origin)
+        claim = Claim(path, kind, origin)
         first = self._claims.get(path)
         if first is not None:
             if first.origin == origin or (path, origin) in self._repeated:
@@ -235,14 +248,14 @@ class TreeWriter:
         self._claims[path] = claim
         return claim, True
 
-    def _claim_all(self, files: Sequence[SmallFile], parent: str, origin: str) -> tuple[list[_Claim], bool]:
+    def _claim_all(self, files: Sequence[SmallFile], parent: str, origin: str) -> tuple[list[Claim], bool]:
         """The claims of `origin` to new files of one directory, and True if each is the first to have its path.
 
         What `_spend` and `_claim` would do for each, in a third of the time; what is odd is left to them.
         """
         if parent not in self._directories:
             self._make(parent, origin)
-        claims: list[_Claim] = []
+        claims: list[Claim] = []
         is_new = True
         known, folded, largest, total, names = self._claims, self._folded, self._limits.file_bytes, 0, list[str]()
         for path, content, executable in files:
@@ -253,7 +266,7 @@ class TreeWriter:
                 and folded.setdefault(fold_text(path), path) == path
                 and size <= largest
             ):
-                claim = known[path] = _Claim(path, "f", origin, executable, "", size)
+                claim = known[path] = Claim(path, "f", origin, executable, "", size)
                 total += size
                 names.append(path)
             else:
@@ -316,12 +329,12 @@ class TreeWriter:
 
     # Content.
 
-    def _take(self, claim: _Claim, content: Content, size: int | None, sha256: str, fd: int | None) -> None:
+    def _take(self, claim: Claim, content: Content, size: int | None, sha256: str, fd: int | None) -> None:
         """Hashes `content`, unless its `sha256` is known or nobody asks, and, with `fd`, writes it.
 
         What another origin has written already is only hashed.
         """
-        known = sha256 if self._is_hashed or sha256 else _UNHASHED
+        known = sha256 if self._is_hashed or sha256 else UNHASHED
         if isinstance(content, bytes):
             total = len(content)
             if size is None:
@@ -354,9 +367,9 @@ class TreeWriter:
 
     # Finishing.
 
-    def _resolve(self) -> dict[str, _Claim]:
+    def _resolve(self) -> dict[str, Claim]:
         """Turns every hard link into a file that equals its target; which paths are to be copied from which file."""
-        copies: dict[str, _Claim] = {}
+        copies: dict[str, Claim] = {}
         copied = 0
         pending = [claim for claim in (*self._claims.values(), *self._repeated.values()) if claim.kind == "h"]
         sources = [(claim, self._source(claim)) for claim in pending]
@@ -373,11 +386,11 @@ class TreeWriter:
             claim.size, claim.executable = source.size, source.executable
         return copies
 
-    def _source(self, claim: _Claim) -> _Claim:
+    def _source(self, claim: Claim) -> Claim:
         """The file that a hard link names, through other hard links."""
         # A repeated claim may well name its own path's first one, by way of others.
         seen = {claim.path} if self._claims[claim.path] is claim else set()
-        found: _Claim | None = claim
+        found: Claim | None = claim
         while found is not None and found.kind == "h":
             found = self._claims.get(found.content)
             if found is not None and found.path in seen:
@@ -392,7 +405,7 @@ class TreeWriter:
             )
         return found
 
-    def _copy(self, source: _Claim, path: str) -> None:
+    def _copy(self, source: Claim, path: str) -> None:
         from_parent, _, from_name = source.path.rpartition("/")
         to_parent, _, to_name = path.rpartition("/")
         from_directory, to_directory = self._disk.acquire(from_parent), self._disk.acquire(to_parent)
@@ -411,6 +424,16 @@ class TreeWriter:
             self._disk.release(from_directory)
             self._disk.release(to_directory)
 
+    def _move_in(self, path: str, take: Callable[[int, str], None]) -> None:
+        parent, _, name = path.rpartition("/")
+        directory = self._disk.acquire(parent)
+        try:
+            take(directory.fd, name)
+        except OSError as error:
+            raise self._disk.explained(path, error) from error
+        finally:
+            self._disk.release(directory)
+
     def _link(self, path: str, target: str) -> None:
         parent, _, name = path.rpartition("/")
         directory = self._disk.acquire(parent)
@@ -422,7 +445,7 @@ class TreeWriter:
     def _clash(self, path: str, first: str, second: str, what: str) -> ProvenderError:
         if first == second:
             return self._refused(f"{shown(path)} is {what}", "kind-clash", second)
-        return _conflict(path, first, second)
+        return conflict(path, first, second)
 
     def _refused(self, message: str, code: str, origin: str) -> IntegrityError:
         return IntegrityError(
@@ -431,27 +454,6 @@ class TreeWriter:
             where=origin or self._where,
             hint="nothing was unpacked; the artifact is hostile or broken",
         )
-
-
-def _compare(first: _Claim, second: _Claim) -> None:
-    if (first.kind, first.content, first.executable) != (second.kind, second.content, second.executable):
-        raise _conflict(first.path, first.origin, second.origin)
-
-
-def _conflict(path: str, first: str, second: str) -> Conflict:
-    return Conflict(
-        f"{shown(path)} comes from {first} and differently from {second}",
-        code="layer-conflict",
-        exit_status=65,
-        hint="layers of an artifact are not stacked; select the layers that you want",
-    )
-
-
-def _entry(claim: _Claim) -> Entry:
-    if claim.kind == "l":
-        return Entry(claim.path, "l", "-", claim.content, 0)
-    content = "" if claim.content == _UNHASHED else claim.content
-    return Entry(claim.path, "f", "755" if claim.executable else "644", content, claim.size)
 
 
 def _pieces(content: Iterable[bytes] | Reader) -> Iterator[bytes]:

@@ -20,6 +20,8 @@ from provender.errors import IntegrityError, InvalidReference, ProvenderError
 from provender.oci import Descriptor, Digest, Manifest
 from provender.oci.annotations import UNPACK, UNPACKED_DIGEST
 from provender.storage.abilities import BlobReader, Fetcher
+from provender.storage.cache_flight import Flight
+from provender.storage.cache_readers import SpooledReader
 from provender.storage.verify import CHUNK_BYTES, BytesReader, read_all
 from provender.transfer.pool import Cancellation, run_all
 from provender.transfer.progress import NO_PROGRESS, Progress, WatchedReader
@@ -125,16 +127,18 @@ class _Work:
                 fetch_content(self._fetcher, layer) as source,
                 WatchedReader(source, self._progress, task, self._cancellation) as reader,
             ):
-                self._lay(planned, reader)
+                self._lay(planned, reader, source)
         except ProvenderError as error:
             error.at(planned.origin)
             raise
         self._progress.done(task)
 
-    def _lay(self, planned: Planned, reader: BlobReader) -> None:
+    def _lay(self, planned: Planned, reader: BlobReader, source: BlobReader) -> None:
         action = planned.action
         if isinstance(action, Extract):
             self._extract(planned, reader)
+        elif isinstance(action, Copy) and isinstance(source, SpooledReader) and self._can_take(source.flight):
+            self._adopt(planned, action.parts, reader, source.flight)
         elif isinstance(action, Copy):
             self._copy(planned, action.parts, reader)
         elif isinstance(action, Sniff):
@@ -150,6 +154,17 @@ class _Work:
         known = layer.digest.encoded if layer.digest.algorithm == "sha256" else ""
         self._writer.file(parts, reader, executable=False, size=layer.size, sha256=known, origin=planned.origin)
         # The writer stops at the declared size; the verdict of a verifying reader comes with the end.
+        while reader.read(CHUNK_BYTES):
+            pass
+
+    def _can_take(self, flight: Flight) -> bool:
+        """True if the file of a download can become the file of the tree; else it is written a second time."""
+        return flight.device == self._writer.device
+
+    def _adopt(self, planned: Planned, parts: tuple[str, ...], reader: _Reader, flight: Flight) -> None:
+        layer = planned.layer
+        known = layer.digest.encoded if layer.digest.algorithm == "sha256" else ""
+        self._writer.adopt(parts, reader, flight.take, size=layer.size, sha256=known, origin=planned.origin)
         while reader.read(CHUNK_BYTES):
             pass
 

@@ -92,15 +92,18 @@ class Services:
 
         return BlobCache(default_cache_root(os.environ), max_bytes=_size_limit(os.environ.get("PROVENDER_CACHE_SIZE")))
 
-    def cached(self, opened: Opened) -> PullSource:
+    @contextmanager
+    def cached(self, opened: Opened) -> Iterator[PullSource]:
         """What was opened, read through the blob cache; a layout or archive as it is, for it is on disk already."""
         from provender.storage.archive import ArchiveStorage
         from provender.storage.cached_source import CachedSource
         from provender.storage.layout import LayoutStorage
 
         if isinstance(opened.storage, LayoutStorage | ArchiveStorage):
-            return opened.storage
-        return CachedSource(opened.storage, self.cache())
+            yield opened.storage
+            return
+        with CachedSource(opened.storage, self.cache()) as source:
+            yield source
 
     @contextmanager
     def sources(self, manifest: Manifest) -> Iterator[dict[str, Source]]:

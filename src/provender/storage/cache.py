@@ -15,18 +15,18 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from provender.errors import IntegrityError, InvalidDocument, NotFound, ProvenderError, Unsupported
+from provender.errors import IntegrityError, InvalidDocument, NotFound, Unsupported
 from provender.oci import MAX_DOCUMENT_BYTES, Descriptor, Digest, Document
 from provender.storage.abilities import BlobReader, Fetcher
 from provender.storage.blob_files import open_regular, receive
 from provender.storage.cache_flight import Flight, Flights
+from provender.storage.cache_readers import CACHE_PLACE, EntryReader, SpooledReader, TeeReader
 from provender.storage.cache_usage import CacheUsage
 from provender.storage.files import temporary_name
 from provender.storage.verify import CHUNK_BYTES, BytesReader, VerifiedReader, read_all
 
 __all__ = ["BlobCache", "CachedFetcher", "default_cache_root"]
 
-_WHERE: Final = "the blob cache"
 _TOUCH_AFTER_S: Final = 60
 _CHECKED_BEFORE_USE_BYTES: Final = 8 << 20
 _TAG_FILE: Final = "CACHEDIR.TAG"
@@ -104,7 +104,7 @@ class BlobCache:
             with suppress(OSError):  # a read-only cache serves as well
                 os.utime(self._place(descriptor.digest))
         file.seek(offset)
-        return _EntryReader(file, descriptor, offset, lambda: self._drop(descriptor.digest, file))
+        return EntryReader(file, descriptor, offset, lambda: self._drop(descriptor.digest, file))
 
     def push(self, descriptor: Descriptor, reader: BlobReader) -> None:
         """Store a blob (see `Pusher.push`); one that is over the cache's whole size is left out, and not read."""
@@ -112,7 +112,7 @@ class BlobCache:
             return
         path = self._prepare(descriptor.digest)
         temporary = self._root / "tmp" / temporary_name(descriptor.digest.short)
-        receive(reader, descriptor, path, durable=False, where=_WHERE, temporary=temporary)
+        receive(reader, descriptor, path, durable=False, where=CACHE_PLACE, temporary=temporary)
         self._usage.added(descriptor.size)
 
     def push_document(self, document: Document, tags: Sequence[str] = ()) -> None:
@@ -217,6 +217,22 @@ class CachedFetcher:
             return cached
         if offset:
             return self._origin.fetch(descriptor, offset=offset)
+        return self._fetch(descriptor, TeeReader)
+
+    def spool(self, descriptor: Descriptor, took_over: Callable[[Flight], None]) -> BlobReader:
+        """As `fetch`, but what is fetched becomes no entry (see `SpooledReader`)."""
+        cached = self._cache.open(descriptor)
+        if cached is not None:
+            return cached
+        return self._fetch(
+            descriptor, lambda origin, of, flight, kept: SpooledReader(origin, of, flight, kept, took_over)
+        )
+
+    def _fetch(
+        self,
+        descriptor: Descriptor,
+        make: Callable[[BlobReader, Descriptor, Flight, BlobReader | None], BlobReader],
+    ) -> BlobReader:
         flight = self._cache.begin(descriptor)
         if flight is None:
             return self._cache.open(descriptor) or self._origin.fetch(descriptor)
@@ -224,7 +240,7 @@ class CachedFetcher:
         reader: BlobReader | None = None
         try:
             origin = self._origin.fetch(descriptor, offset=0 if kept is None else flight.kept)
-            reader = _TeeReader(origin, descriptor, flight, kept)
+            reader = make(origin, descriptor, flight, kept)
         except IntegrityError:
             flight.discard()
             raise
@@ -257,93 +273,6 @@ class CachedFetcher:
         with suppress(OSError):
             self._cache.push_document(document)
         return document
-
-
-class _EntryReader(VerifiedReader):
-    """A reader of an entry that removes it when it turns out to be damaged."""
-
-    def __init__(self, file: io.FileIO, descriptor: Descriptor, offset: int, drop: Callable[[], None]) -> None:
-        super().__init__(file, descriptor, offset=offset, where=_WHERE)
-        self._drop = drop
-
-    def read(self, size: int = -1, /) -> bytes:
-        try:
-            return super().read(size)
-        except IntegrityError as error:
-            self._drop()
-            raise _damaged("a damaged entry of the cache", error.message) from error
-
-
-class _TeeReader(VerifiedReader):
-    """A reader of the origin's content that writes it to a flight as well, behind what the flight has kept.
-
-    `origin` starts where the kept bytes end. One that verifies already is not verified twice: hashing is what a fast
-    download spends its time on.
-    """
-
-    def __init__(self, origin: BlobReader, descriptor: Descriptor, flight: Flight, kept: BlobReader | None) -> None:
-        start = flight.kept if kept is not None else 0
-        super().__init__(origin, descriptor, offset=start, hasher=flight.hasher if kept is not None else None)
-        self._verifying = origin if isinstance(origin, VerifiedReader) and kept is None else None
-        self._flight = flight
-        self._kept = kept
-        self._kept_left = start
-
-    @property
-    def verified(self) -> bool:
-        return super().verified if self._verifying is None else self._verifying.verified
-
-    def so_far(self) -> tuple[int, str]:
-        return super().so_far() if self._verifying is None else self._verifying.so_far()
-
-    def read(self, size: int = -1, /) -> bytes:
-        if self._kept_left and self._kept is not None and size:
-            return self._read_kept(self._kept, size)
-        try:
-            chunk = super().read(size) if self._verifying is None else self._verifying.read(size)
-        except IntegrityError as error:
-            self._flight.discard()  # who waits for it need not wait for our caller to close
-            if self._kept is not None:
-                # Nobody can tell which of the two attempts brought the wrong bytes: the next starts anew.
-                raise _damaged("the kept part of an unfinished download", error.message) from error
-            raise
-        except (OSError, ProvenderError):
-            self._leave()
-            raise
-        if chunk:
-            self._flight.write(chunk)
-            self._flight.note(self.so_far)
-        elif self.verified:
-            self._flight.commit()
-        return chunk
-
-    def close(self) -> None:
-        self._leave()
-        if self._kept is not None:
-            self._kept.close()
-        super().close()
-
-    def _read_kept(self, kept: BlobReader, size: int) -> bytes:
-        chunk = kept.read(min(self._kept_left, CHUNK_BYTES if size < 0 else size))
-        if not chunk:
-            self._flight.discard()
-            raise _damaged("the kept part of an unfinished download", "it cannot be read any more")
-        self._kept_left -= len(chunk)
-        return chunk
-
-    def _leave(self) -> None:
-        self._flight.note(self.so_far, at_once=True)
-        self._flight.abandon()
-
-
-def _damaged(what: str, why: str) -> IntegrityError:
-    return IntegrityError(
-        f"{what} was removed: {why}",
-        code="damaged-cache-entry",
-        where=_WHERE,
-        hint="run again: it will be fetched anew",
-        retryable=True,
-    )
 
 
 def _is_intact(file: io.FileIO, descriptor: Descriptor) -> bool:

@@ -6,6 +6,7 @@ or stopped neighbour costs bytes, never an answer.
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import threading
@@ -37,8 +38,10 @@ class Flight:
         file: AtomicFile | PartialFile,
         landed: Callable[[], None],
         ended: Callable[[], None],
+        rests: Callable[[], None],
     ) -> None:
         self._lock = lock
+        self._rests = rests
         self._file = file
         self._landed = landed
         self._ended = ended
@@ -71,6 +74,31 @@ class Flight:
                 self._file.mark(*so_far())
             except OSError:
                 self.discard()
+
+    @property
+    def device(self) -> int | None:
+        """The file system that a large blob's file is on; None if there is no file to take."""
+        try:
+            return self._file.device if self._open and isinstance(self._file, PartialFile) else None
+        except OSError:
+            return None
+
+    def take(self, directory: int, name: str) -> None:
+        """Give the file, which the caller has verified, to the open `directory` on the same device as `name`.
+
+        Raises OSError as `os.rename`; the flight is over in any case.
+        """
+        try:
+            if not self._open or not isinstance(self._file, PartialFile):
+                raise FileNotFoundError(errno.ENOENT, "the file of the download is gone", name)
+            self._file.take(directory, name)
+        finally:
+            self.discard()
+
+    def rest(self) -> None:
+        """All of it is here, and stays for its owner: nobody of this process is to wait for an entry."""
+        if self._open:
+            self._rests()
 
     def commit(self) -> None:
         """Make the blob an entry; the caller has verified all of it."""
@@ -117,6 +145,7 @@ class Flights:
         self._stall_s = stall_s
         self._mutex = threading.Lock()
         self._mine: dict[Digest, int] = {}
+        self._resting: set[Digest] = set()
 
     def begin(
         self, descriptor: Descriptor, path: Path, *, is_there: Callable[[], bool], landed: Callable[[], None]
@@ -134,7 +163,9 @@ class Flights:
             if not is_there():
                 # Ours alone while we hold the lock, so a file that lies there is a killed process's.
                 file = PartialFile(self._root, descriptor, path) if is_large else _fresh(path, growing)
-                flight = Flight(lock, file, landed, lambda: self._forget(digest))
+                flight = Flight(
+                    lock, file, landed, ended=lambda: self._forget(digest), rests=lambda: self._let_rest(digest)
+                )
         except (OSError, Unsupported):
             lock.release()
             return None
@@ -154,7 +185,7 @@ class Flights:
         arrived = -1
         while not lock.try_acquire():
             with self._mutex:
-                if self._mine.get(digest) == threading.get_ident():
+                if self._mine.get(digest) == threading.get_ident() or digest in self._resting:
                     return False  # we would wait for ourselves
             now_s = time.monotonic()
             size = _size(temporary)
@@ -168,6 +199,11 @@ class Flights:
     def _forget(self, digest: Digest) -> None:
         with self._mutex:
             self._mine.pop(digest, None)
+            self._resting.discard(digest)
+
+    def _let_rest(self, digest: Digest) -> None:
+        with self._mutex:
+            self._resting.add(digest)
 
 
 def _fresh(path: Path, temporary: Path) -> AtomicFile:

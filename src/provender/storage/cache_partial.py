@@ -97,6 +97,16 @@ class PartialFile:
         with suppress(OSError):
             os.unlink(self._mark)
 
+    @property
+    def device(self) -> int:
+        """The file system that the file is on."""
+        return os.lstat(self._path).st_dev
+
+    def take(self, directory: int, name: str) -> None:
+        """Move the file into the open `directory`; what has the name there is replaced."""
+        self._close()
+        os.rename(self._path, name, dst_dir_fd=directory)
+
     def keep(self) -> None:
         """Leave it for the next attempt, as far as a mark says that it is good."""
         if not self._marked:

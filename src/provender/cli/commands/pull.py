@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import click
 
 from provender.cli.console import counted, human_bytes
@@ -44,7 +46,7 @@ def command(
 
     Files that are there already stay, unless they differ: that is an error that lists them, or with --force they are
     replaced. Manifests and blobs up to 64 MiB from a registry are kept in the cache, so that the same pull needs one
-    request the next time; larger blobs are not written twice.
+    request the next time; larger blobs only until the pull is done, so that one that was interrupted goes on.
 
     \b
     Example:
@@ -71,15 +73,17 @@ def command(
     )
     with services.storages(services.nearby_locations()) as storages:
         opened = storages.open(source)
-        pulled = pull(
-            opened.storage if no_cache else services.cached(opened),
-            target,
-            output,
-            platform=None if platform is None else Platform.parse(platform),
-            options=options,
-            force=force,
-            progress=console.progress(),
-        )
+        cached = nullcontext(opened.storage) if no_cache else services.cached(opened)
+        with cached as origin:
+            pulled = pull(
+                origin,
+                target,
+                output,
+                platform=None if platform is None else Platform.parse(platform),
+                options=options,
+                force=force,
+                progress=console.progress(),
+            )
     console.stop_progress()
     size = sum(entry.size for entry in pulled.entries)
     if console.is_json:
