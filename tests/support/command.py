@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
+from unittest import mock
 
 
 class Result(NamedTuple):
@@ -49,6 +52,20 @@ def provender(
         check=False,
     )
     return Result(run.returncode, run.stdout, run.stderr)
+
+
+def succeed_here(*arguments: str | Path, cwd: Path | None = None, env: Mapping[str, str] | None = None) -> None:
+    """Run a command that has to succeed, in this process: the set-up, or a proof that all is well afterwards."""
+    from provender.cli.edge import guarded
+
+    handlers = [(number, signal.getsignal(number)) for number in (signal.SIGINT, signal.SIGTERM)]
+    try:
+        with mock.patch.dict(os.environ, env or {}), contextlib.chdir(cwd or Path.cwd()):
+            status = guarded([str(argument) for argument in arguments])
+    finally:
+        for number, handler in handlers:
+            signal.signal(number, handler)
+    assert status == 0, arguments
 
 
 def succeed(*arguments: str | Path, cwd: Path | None = None, env: Mapping[str, str] | None = None) -> Result:

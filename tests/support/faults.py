@@ -6,12 +6,14 @@ An action is a value; the registry's handler carries it out. Everything is deter
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 __all__ = [
     "Action",
     "Corrupt",
     "Delay",
+    "Do",
     "DropHeader",
     "Fault",
     "Redirect",
@@ -64,6 +66,14 @@ class Delay:
 
 
 @dataclass(frozen=True)
+class Do:
+    """Call this before the request takes effect, or behind it with `performed`; then answer as ever."""
+
+    what: Callable[[], object]
+    performed: bool = False
+
+
+@dataclass(frozen=True)
 class Stall:
     """Send the headers and this many bytes of the body, wait, then go on."""
 
@@ -102,7 +112,7 @@ class SetHeader:
     value: str
 
 
-Action = Status | Reset | Truncate | Corrupt | Delay | Stall | Throttle | Redirect | DropHeader | SetHeader
+Action = Status | Reset | Truncate | Corrupt | Delay | Do | Stall | Throttle | Redirect | DropHeader | SetHeader
 
 
 @dataclass

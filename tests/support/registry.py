@@ -25,6 +25,7 @@ from support.faults import (
     Action,
     Corrupt,
     Delay,
+    Do,
     DropHeader,
     Fault,
     Redirect,
@@ -42,6 +43,7 @@ __all__ = [
     "Action",
     "Corrupt",
     "Delay",
+    "Do",
     "DropHeader",
     "Redirect",
     "Reply",
@@ -203,6 +205,11 @@ class TestRegistry:
         """Let requests fail: `match` is a method (or `*`) and a regular expression searched in path and query."""
         with self._lock:
             self._faults.append(Fault(match[0], re.compile(match[1]), action, times, skip))
+
+    def forget_faults(self) -> None:
+        """Let no request fail any more."""
+        with self._lock:
+            self._faults.clear()
 
     def take_fault(self, request: Request) -> Action | None:
         """The fault of this request (for the server)."""

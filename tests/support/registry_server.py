@@ -11,7 +11,7 @@ from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socketserver import TCPServer
 
-from support.faults import Action, Corrupt, Delay, DropHeader, Reset, SetHeader, Stall, Throttle, Truncate
+from support.faults import Action, Corrupt, Delay, Do, DropHeader, Reset, SetHeader, Stall, Throttle, Truncate
 from support.registry_content import Reply, Request
 
 __all__ = ["Server"]
@@ -132,7 +132,11 @@ class _Handler(BaseHTTPRequestHandler):
         fault = self.server.owner.take_fault(request)
         if isinstance(fault, Delay):
             self.server.owner.stopping.wait(fault.seconds)
+        if isinstance(fault, Do) and not fault.performed:
+            fault.what()
         reply = self.server.owner.answer(request, fault)
+        if isinstance(fault, Do) and fault.performed:
+            fault.what()
         self._send(reply, fault)
 
     do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_GET  # noqa: N815 (the names are the base class's)

@@ -5,22 +5,19 @@ The logical registry `acme` is bound to the test registry by a variable, as a us
 
 from __future__ import annotations
 
-import contextlib
 import gzip
 import hashlib
 import json
 import os
-import signal
 import stat
 import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 from support.archives import archive, file
-from support.command import Result, provender
+from support.command import Result, provender, succeed_here
 from support.registry import TestRegistry, digest_of
 
 __all__ = ["ARCHIVE", "OCTETS", "Workspace", "everything", "layer", "packed", "publish", "refused"]
@@ -139,16 +136,7 @@ class Workspace:
 
     def prepare(self, *arguments: str | Path) -> None:
         """Run a command that has to succeed, in this process: the set-up, or a proof that all is well afterwards."""
-        from provender.cli.edge import guarded
-
-        handlers = [(number, signal.getsignal(number)) for number in (signal.SIGINT, signal.SIGTERM)]
-        try:
-            with mock.patch.dict(os.environ, self.env), contextlib.chdir(self.directory):
-                status = guarded([str(argument) for argument in arguments])
-        finally:
-            for number, handler in handlers:
-                signal.signal(number, handler)
-        assert status == 0, arguments
+        succeed_here(*arguments, cwd=self.directory, env=self.env)
 
     def start(self, *arguments: str | Path) -> subprocess.Popen[str]:
         """A command that runs beside the test; whoever starts it ends it."""

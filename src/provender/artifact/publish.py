@@ -17,6 +17,7 @@ import msgspec
 from provender.artifact.annotation_file import CONFIG_KEY, MANIFEST_KEY
 from provender.artifact.names import shown, split_path
 from provender.artifact.pack import PackedLayer, Source, check_media_type, pack
+from provender.artifact.scratch import packing_directory
 from provender.errors import IntegrityError, InvalidReference, NotFound
 from provender.oci import EMPTY_BYTES, EMPTY_DESCRIPTOR, Descriptor, Document, Manifest
 from provender.oci.annotations import COMPAT_TYPE, CREATED, TITLE
@@ -93,15 +94,13 @@ def publish(
     Raises InvalidReference (tags, types, titles, options that exclude each other), NotFound (files), what `pack` and
     the target raise.
     """
-    import tempfile
-
     options = options or PublishOptions()
     cancellation = cancellation or Cancellation()
     for tag in tags:
         check_tag(tag)
     _check_options(options)
     named = _named(sources, options.file_annotations)
-    with tempfile.TemporaryDirectory(prefix="provender-") as scratch:
+    with packing_directory() as scratch:
         layers = _pack_all(named, scratch, options, cancellation)
         config, blobs = _config(options, cancellation)
         descriptors = [_annotated(layer, source, options) for source, layer in zip(sources, layers, strict=True)]

@@ -1,6 +1,7 @@
-"""A working directory inside the user's directory, so that finished files arrive by rename. Artifact layer.
+"""A working directory: inside the user's directory, so that finished files arrive by rename, or of this user alone.
 
-It is held by a lock that dies with its holder: the next one removes what a killed run left, and nothing that is in use.
+Artifact layer. It is held by a lock that dies with its holder: the next one removes what a killed run left, and nothing
+that is in use.
 """
 
 from __future__ import annotations
@@ -8,11 +9,12 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Final
 
-__all__ = ["scratch_directory"]
+__all__ = ["packing_directory", "scratch_directory"]
 
 _PREFIX: Final = ".provender-pull-"
 
@@ -35,6 +37,24 @@ def scratch_directory(parent: str) -> Iterator[str]:
     finally:
         shutil.rmtree(path, ignore_errors=True)
         os.close(held)
+
+
+@contextmanager
+def packing_directory() -> Iterator[str]:
+    """A fresh directory among the system's temporary ones, removed at the end; those of killed runs are removed now."""
+    import tempfile
+
+    parent = os.path.join(tempfile.gettempdir(), f"provender-{os.getuid()}")
+    with suppress(FileExistsError):
+        os.mkdir(parent, 0o700)
+    status = os.lstat(parent)
+    if stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid() and not status.st_mode & 0o077:
+        with scratch_directory(parent) as path:
+            yield path
+        return
+    # The name is somebody else's: nothing of ours goes there.
+    with tempfile.TemporaryDirectory(prefix="provender-") as path:
+        yield path
 
 
 @contextmanager

@@ -30,9 +30,11 @@ MARK_BYTES: Final = 8 << 20  # between two marks: what a kill costs
 
 _MARK = re.compile(rb"(\d{19}) ([0-9a-f]{64,128})\n")
 _AGE_S: Final = 7 * 24 * 3600
-_FLAGS: Final[int] = (
-    os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+_CREATING: Final[int] = (
+    os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 )
+_FLAGS: Final[int] = os.O_RDWR | _CREATING
+_MARK_FLAGS: Final[int] = os.O_WRONLY | _CREATING
 
 
 class PartialFile:
@@ -82,8 +84,12 @@ class PartialFile:
         """Note that the first `position` bytes are good and hash to `encoded`."""
         if self._fd is None or position != self._position or not encoded:
             return
-        with open(self._mark, "wb", buffering=0) as file:
-            file.write(b"%019d %s\n" % (position, encoded.encode("ascii")))
+        # Over the last mark, which is as long, in one write: a kill leaves the one or the other.
+        fd = os.open(self._mark, _MARK_FLAGS, 0o644)
+        try:
+            os.write(fd, b"%019d %s\n" % (position, encoded.encode("ascii")))
+        finally:
+            os.close(fd)
         self._marked = position
 
     def commit(self) -> None:
