@@ -7,16 +7,15 @@ from __future__ import annotations
 
 import errno
 import os
-import signal
 import sys
 from itertools import pairwise
-from types import FrameType
-from typing import Final, NoReturn, TextIO
+from typing import Final, TextIO
 
 import click
 
 from provender.cli.console import Console
 from provender.cli.group import root
+from provender.cli.signals import Terminated, handle_signals
 from provender.errors import IntegrityError, InvalidDocument, InvalidProject, InvalidReference, ProvenderError
 
 __all__ = ["guarded"]
@@ -27,17 +26,13 @@ BROKEN_PIPE = 141
 _COMPLETION: Final = "_PROVENDER_COMPLETE"
 
 
-class _Terminated(KeyboardInterrupt):
-    """SIGTERM, handled like Ctrl-C but for its exit status."""
-
-
 def guarded(arguments: list[str]) -> int:
     """The exit status of the command line `arguments`, with everything said that there is to say."""
     _open_streams()
     console = Console.from_environment(os.environ)
     if _wants_json(arguments):  # known before the options are read, which may be what fails
         console.format = "json"
-    _handle_termination()
+    handle_signals()
     try:
         status = _run(arguments, console)
         sys.stdout.flush()
@@ -75,7 +70,7 @@ def _report(console: Console, error: BaseException) -> int:
             return error.code if isinstance(error.code, int) else 1
         case click.exceptions.Abort() | KeyboardInterrupt():
             # A prompt makes an Abort of either.
-            is_terminated = isinstance(error, _Terminated) or isinstance(error.__context__, _Terminated)
+            is_terminated = isinstance(error, Terminated) or isinstance(error.__context__, Terminated)
             status = TERMINATED if is_terminated else INTERRUPTED
             text = "interrupted; what was finished is kept, nothing is half done"
             console.failure(text, code="interrupted", exit_status=status, retryable=True)
@@ -151,17 +146,6 @@ def _bug(console: Console, error: BaseException) -> int:
     hint = "this is a bug in provender; run again with --debug and report what it prints"
     console.failure(text, code="bug", exit_status=70, hint=hint)
     return 70
-
-
-def _handle_termination() -> None:
-    def terminate(_number: int, _frame: FrameType | None) -> NoReturn:
-        raise _Terminated
-
-    signal.signal(signal.SIGTERM, terminate)
-    # A parent that ignores Ctrl-C for its background jobs (`sh -c 'cmd &'`) hands that down; then it stays ignored.
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        return
-    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _open_streams() -> None:
