@@ -7,8 +7,7 @@ server on loopback. What is refused never gets a connection, so it gets no crede
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
 
@@ -40,11 +39,9 @@ class World(Network):
             raise socket.gaierror(socket.EAI_NONAME, "no such name")
         return self.names[host]
 
-    def connect(
-        self, address: str, port: int, *, timeout: Any, options: Sequence[tuple[int, int, int | bytes]]
-    ) -> socket.socket:
+    def connect(self, address: str, port: int, *, timeout_s: float) -> socket.socket:
         self.connected.append(address)
-        return super().connect("127.0.0.1", port, timeout=timeout, options=options)
+        return super().connect("127.0.0.1", port, timeout_s=timeout_s)
 
 
 @pytest.fixture

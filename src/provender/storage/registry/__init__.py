@@ -9,9 +9,10 @@ if TYPE_CHECKING:
     from provender.storage.registry.credential_store import CredentialStore
     from provender.storage.registry.credentials import Credential, CredentialSource, FixedCredential, NoCredentials
     from provender.storage.registry.gate import Gates, HostLimits
+    from provender.storage.registry.http_transport import HttpTransport
     from provender.storage.registry.repository import RegistryRepository
     from provender.storage.registry.retry import RetryPolicy, Timing
-    from provender.storage.registry.transport import HttpTransport, Transport
+    from provender.storage.registry.transport import Transport
     from provender.storage.registry.upload import UploadSettings
 
 __all__ = [
@@ -38,7 +39,7 @@ _MODULES = {
     "FixedCredential": "credentials",
     "Gates": "gate",
     "HostLimits": "gate",
-    "HttpTransport": "transport",
+    "HttpTransport": "http_transport",
     "NoCredentials": "credentials",
     "RegistryClient": "client",
     "RegistryRepository": "repository",

@@ -1,4 +1,4 @@
-"""The network below urllib3: names to addresses, and connections to those that may be reached.
+"""The network: names to addresses, and connections to those that may be reached.
 
 Registry layer, below the transport. A host that a registry leads to is judged by what its name resolves to, at the
 moment of connecting and by the very addresses that are connected to: a name that resolves to another address the next
@@ -8,17 +8,12 @@ time gains nothing.
 from __future__ import annotations
 
 import socket
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import Final
 
 from provender.errors import Denied
 from provender.storage.registry.zones import Zone, zone_of
 
-if TYPE_CHECKING:
-    from urllib3 import HTTPConnectionPool
-    from urllib3.connection import HTTPConnection
-
-__all__ = ["Network", "pool_classes"]
+__all__ = ["Network"]
 
 _MAX_ADDRESSES: Final = 32
 
@@ -31,13 +26,11 @@ class Network:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         return list(dict.fromkeys(str(entry[4][0]) for entry in found))[:_MAX_ADDRESSES]
 
-    def connect(
-        self, address: str, port: int, *, timeout: Any, options: Sequence[tuple[int, int, int | bytes]]
-    ) -> socket.socket:
-        """A connection to an address; OSError if there is none. `timeout` and `options` are urllib3's."""
-        from urllib3.util.connection import create_connection
-
-        return create_connection((address, port), timeout, socket_options=[*options])
+    def connect(self, address: str, port: int, *, timeout_s: float) -> socket.socket:
+        """A connection to an address; OSError if there is none. Nothing waits in it for more to be sent along."""
+        raw = socket.create_connection((address, port), timeout_s)
+        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return raw
 
     def permitted(self, host: str, port: int, led_by: str | None) -> list[str]:
         """The addresses of `host`, all of them; Denied if one may not be reached from the registry `led_by`.
@@ -62,45 +55,3 @@ class Network:
             return {zone_of(address) for address in self.addresses(host, 0)}
         except OSError:
             return {zone_of(host)}
-
-
-def pool_classes(network: Network, led_by: str | None) -> dict[str, type[HTTPConnectionPool]]:
-    """The pools of a urllib3 manager whose connections go through `network`, for hosts that `led_by` led to."""
-    from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
-    from urllib3.connection import HTTPConnection, HTTPSConnection
-
-    class Plain(HTTPConnection):
-        def _new_conn(self) -> socket.socket:
-            return _dial(self, network, led_by)
-
-    class Tls(HTTPSConnection):
-        def _new_conn(self) -> socket.socket:
-            return _dial(self, network, led_by)
-
-    class PlainPool(HTTPConnectionPool):
-        ConnectionCls = Plain
-
-    class TlsPool(HTTPSConnectionPool):
-        ConnectionCls = Tls
-
-    return {"http": PlainPool, "https": TlsPool}
-
-
-def _dial(connection: HTTPConnection, network: Network, led_by: str | None) -> socket.socket:
-    """What urllib3's own `_new_conn` does, with judged addresses."""
-    from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
-
-    host, port = connection.host, connection.port
-    try:
-        addresses = network.permitted(host.strip("[]"), port, led_by)
-    except socket.gaierror as error:
-        raise NameResolutionError(host, connection, error) from error
-    failure: OSError | None = None
-    for address in addresses:
-        try:
-            return network.connect(address, port, timeout=connection.timeout, options=connection.socket_options or ())
-        except TimeoutError as error:
-            raise ConnectTimeoutError(connection, f"connection to {host} timed out") from error
-        except OSError as error:
-            failure = error
-    raise NewConnectionError(connection, f"failed to establish a new connection: {failure}") from failure

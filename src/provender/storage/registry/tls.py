@@ -1,7 +1,7 @@
 """TLS contexts: whose certificates are trusted, and which one we show.
 
 Registry layer, below the transport. Trust comes from the variables that every tool honours, else from the system
-(truststore); a registry's own `ca` file is trusted besides. The contexts are for urllib3.
+(truststore); a registry's own `ca` file is trusted besides.
 """
 
 from __future__ import annotations
