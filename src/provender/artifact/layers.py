@@ -127,26 +127,33 @@ def plan_layers(
             f"such as {next(iter(manifest.layers)).media_type}",
         )
     names = _names([layer for _, layer in chosen], manifest, mode, repository, config)
+    kind = _Kind(is_helm=_is_helm(manifest), is_bundle=_is_bundle(manifest))
     return tuple(
-        Planned(layer, _decide(layer, manifest, mode, name, _origin(number, layer)), _origin(number, layer))
+        Planned(layer, _decide(layer, kind, mode, name, _origin(number, layer)), _origin(number, layer))
         for (number, layer), name in zip(chosen, names, strict=True)
     )
 
 
-def _decide(layer: Descriptor, manifest: Manifest, mode: Mode, name: str, origin: str) -> Action:
+class _Kind(msgspec.Struct, frozen=True):
+    """What the whole manifest says about each of its layers: looked up once, for it looks at all of them."""
+
+    is_helm: bool
+    is_bundle: bool
+
+
+def _decide(layer: Descriptor, kind: _Kind, mode: Mode, name: str, origin: str) -> Action:
     if layer.media_type == EMPTY and layer.title is None:
         return Skip("the empty descriptor stands for no content")
-    is_helm = _is_helm(manifest)
     if mode == "copy":
         return Copy(split_path(name, where=origin))
-    if layer.media_type == _HELM_PROVENANCE and is_helm:
+    if layer.media_type == _HELM_PROVENANCE and kind.is_helm:
         return Skip("provenance of a chart is no part of it")
     if mode == "extract" or _is_packed(layer):
         return Extract()
-    if _FLUX_ARCHIVE.fullmatch(layer.media_type) or (is_helm and layer.media_type in _HELM_CHARTS):
+    if _FLUX_ARCHIVE.fullmatch(layer.media_type) or (kind.is_helm and layer.media_type in _HELM_CHARTS):
         return Extract()
     parts = split_path(name, where=origin)
-    if layer.title is not None and not _is_bundle(manifest):
+    if layer.title is not None and not kind.is_bundle:
         return Copy(parts)
     return Sniff(parts)
 
