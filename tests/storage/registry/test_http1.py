@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from provender.storage.registry.http1 import Socket, read_head, request_head
 from provender.storage.registry.http_transport import HttpTransport
-from provender.storage.registry.transport import Request, TransportFailure
+from provender.storage.registry.transport import Request, Response, TransportFailure
 from support.readers import Stream
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -85,6 +85,16 @@ def ask(server: Scripted, transport: HttpTransport, *, method: str = "GET") -> b
         return b"".join(iter(response.read, b""))
     finally:
         response.close()
+
+
+def outcome(send: Callable[[], Response]) -> tuple[int, str]:
+    """The status of an answer, or the kind of failure."""
+    try:
+        response = send()
+    except TransportFailure as failure:
+        return 0, failure.kind
+    response.close()
+    return response.status, ""
 
 
 @pytest.mark.parametrize(
@@ -172,22 +182,18 @@ def test_an_answer_to_head_has_no_body_whatever_it_promises(serve: Callable[...,
 def test_a_refusal_in_the_middle_of_a_body_is_heard(serve: Callable[..., Scripted]) -> None:
     server = serve(b"HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno")
     size = 8 << 20
+    headers = {"Content-Length": str(size)}
     with HttpTransport({}, read_timeout_s=10) as transport:
-        request = Request(
-            method="PUT", url=server.url, headers={"Content-Length": str(size)}, body=Stream(bytes(size))
-        )
-        try:
-            assert transport.send(request).status == 413
-        except TransportFailure as failure:
-            assert failure.kind == "broken"  # the reset was faster than the answer
+        request = Request(method="PUT", url=server.url, headers=headers, body=Stream(bytes(size)))
+        status, kind = outcome(lambda: transport.send(request))
+    assert status == 413 or kind == "broken"  # where the reset is faster than the answer
 
 
 @given(st.text(max_size=60), st.text(max_size=20))
 def test_nothing_in_a_url_or_header_becomes_another_line(path: str, value: str) -> None:
     try:
         head = request_head("GET", f"http://h.example/{path}", "h.example", {"X": value}, 0)
-    except TransportFailure as failure:
-        assert failure.kind == "url"
+    except TransportFailure:
         return
     first, *rest = head.decode("latin-1").split("\r\n")
     assert len(rest) == 4
@@ -205,7 +211,10 @@ def test_no_bytes_raise_anything_but_a_failure(content: bytes, piece: int) -> No
         for start in range(0, len(content), piece):
             theirs.sendall(content[start : start + piece])
         theirs.shutdown(socket.SHUT_WR)
+        head, kind = None, "broken"
         try:
-            read_head(Socket(ours))
+            head = read_head(Socket(ours))
         except TransportFailure as failure:
-            assert failure.kind == "broken"
+            kind = failure.kind
+    assert kind == "broken"
+    assert head is None or content.startswith(b"HTTP/1.")
