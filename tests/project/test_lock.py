@@ -13,24 +13,30 @@ from hypothesis import strategies as st
 
 from provender.errors import InvalidProject
 from provender.oci import Descriptor, Digest, Reference
-from provender.project.dependency import Dependency, Requested, Selection
-from provender.project.lock import Lock, LockedDependency, stale
+from provender.project.dependency import Dependency, Paths
+from provender.project.lock import Lock
+from provender.project.lock_entry import LockedOci, Selection
+from provender.project.origin import OciOrigin, Requested
+from provender.project.staleness import stale
 
 D1, D2, D3 = Digest.of(b"1"), Digest.of(b"2"), Digest.of(b"3", "sha512")
 
 
 def dependency(name: str = "schemas", **changes: object) -> Dependency:
-    made = Dependency(
-        name=name,
-        reference=Reference.parse(f"acme/{name}"),
-        requested=Requested(version=">=1.0, <2"),
-        to=f"vendor/{name}",
-    )
-    return msgspec.structs.replace(made, **changes)
+    """A dependency on an artifact; `changes` are of its origin, its paths or itself, `selection` of all of these."""
+    selection = changes.pop("selection", None)
+    if isinstance(selection, Selection):
+        picked = {each: getattr(selection, each) for each in Selection.__struct_fields__}
+        changes |= {each: picked.pop(each) for each in ("platform", "media_types", "mode")}
+        changes["paths"] = Paths(**picked)
+    own = {key: changes.pop(key) for key in ("to", "keep", "paths") if key in changes}
+    origin = OciOrigin(reference=Reference.parse(f"acme/{name}"), requested=Requested(version=">=1.0, <2"))
+    made = Dependency(name=name, origin=msgspec.structs.replace(origin, **changes), to=f"vendor/{name}")
+    return msgspec.structs.replace(made, **own)
 
 
-def locked(wanted: Dependency | None = None, **changes: object) -> LockedDependency:
-    made = LockedDependency.pin(
+def locked(wanted: Dependency | None = None, **changes: object) -> LockedOci:
+    made = LockedOci.pinned(
         wanted or dependency(),
         tag="1.4.2",
         digest=D1,
@@ -131,20 +137,18 @@ _LAYERS = st.builds(Descriptor, media_type=_TYPES, digest=_DIGESTS, size=st.inte
 _DEPENDENCIES = st.builds(
     Dependency,
     name=_NAMES,
-    reference=st.sampled_from(["acme/x", "ghcr.io/a/b", "layout:./store"]).map(Reference.parse),
-    requested=st.sampled_from(
-        [Requested(tag="v1"), Requested(version="^1"), Requested(digest=D1), Requested(tag="v", digest=D3)]
-    ),
-    to=st.sampled_from(["vendor/a", "b", "ünï/c d"]),
-    selection=st.builds(
-        Selection,
+    origin=st.builds(
+        OciOrigin,
+        reference=st.sampled_from(["acme/x", "ghcr.io/a/b", "layout:./store"]).map(Reference.parse),
+        requested=st.sampled_from(
+            [Requested(tag="v1"), Requested(version="^1"), Requested(digest=D1), Requested(tag="v", digest=D3)]
+        ),
         platform=st.sampled_from([None, "linux/arm/v7"]),
         media_types=st.sampled_from([(), ("a/*",)]),
         mode=st.sampled_from(["auto", "extract", "copy"]),
-        include=_PATTERNS,
-        exclude=_PATTERNS,
-        root=st.sampled_from([None, "a/b"]),
     ),
+    to=st.sampled_from(["vendor/a", "b", "ünï/c d"]),
+    paths=st.builds(Paths, include=_PATTERNS, exclude=_PATTERNS, root=st.sampled_from([None, "a/b"])),
 )
 
 
@@ -152,7 +156,7 @@ _DEPENDENCIES = st.builds(
 def _locks(draw: st.DrawFn) -> Lock:
     entries = {}
     for wanted in draw(st.lists(_DEPENDENCIES, max_size=4)):
-        entries[wanted.name] = LockedDependency.pin(
+        entries[wanted.name] = LockedOci.pinned(
             wanted,
             tag=draw(st.sampled_from([None, "1.0", "latest"])),
             digest=draw(_DIGESTS),
@@ -223,7 +227,9 @@ def refused(text: str) -> InvalidProject:
         ('"size": 7', '"size": 7,', "invalid-json", "}\n      ],"),
         (f'"digest": "{D1}"', '"digest": "sha256:12"', "invalid-value", '"sha256:12"'),
         (f'"tree": "{D2}"', '"tree": null', "missing-tree", 'null,\n      "to"'),
-        ('"source": "oci"', '"source": "git"', "invalid-value", '"git"'),
+        ('"source": "oci"', '"source": "hg"', "invalid-value", '"hg"'),
+        ('"source": "oci"', '"source": "git"', "unknown-key", '"registry"'),
+        ('      "source": "oci",\n', "", "missing-key", '"schemas"'),
         ('"verified": null', '"verified": {}', "invalid-value", "{}"),
         ('"registry": "acme"', '"registry": "acme/x"', "invalid-repository", '"schemas",'),
         ('"registry": "acme"', '"registry": "layout:/etc"', "invalid-repository", '"schemas",'),

@@ -9,8 +9,9 @@ import pytest
 
 from provender.errors import InvalidProject, NotFound
 from provender.oci import Digest, Reference
-from provender.project.dependency import Dependency, Requested, Selection, find_overlap
+from provender.project.dependency import Dependency, Paths, find_overlap
 from provender.project.manifest import Manifest, find_manifest
+from provender.project.origin import OciOrigin, Requested
 
 DIGEST = Digest.of(b"x")
 
@@ -48,27 +49,25 @@ def refused(body: str) -> InvalidProject:
     return caught.value
 
 
-def one(body: str) -> Dependency:
+def one(body: str) -> OciOrigin:
     (found,) = Manifest.parse(f"version: 1\ndependencies:\n  a: {body}\n").dependencies
-    return found
+    return found.origin_as(OciOrigin)
 
 
 def test_long_form_is_read_in_full() -> None:
     manifest = Manifest.parse(EXAMPLE)
     assert manifest.get("schemas") == Dependency(
         name="schemas",
-        reference=Reference(kind="logical", registry="acme", repository="k8s/schemas"),
-        requested=Requested(version=">=1.0, <2"),
-        to="vendor/k8s",
-        artifact_type="application/vnd.cncf.flux.config.v1+json",
-        selection=Selection(
+        origin=OciOrigin(
+            reference=Reference(kind="logical", registry="acme", repository="k8s/schemas"),
+            requested=Requested(version=">=1.0, <2"),
+            artifact_type="application/vnd.cncf.flux.config.v1+json",
             platform="linux/amd64",
             media_types=("application/vnd.cncf.flux.content.*",),
             mode="extract",
-            include=("**/*.json",),
-            exclude=("**/test/**",),
-            root="schemas",
         ),
+        to="vendor/k8s",
+        paths=Paths(include=("**/*.json",), exclude=("**/test/**",), root="schemas"),
         keep=(".local/**",),
     )
 
@@ -78,9 +77,10 @@ def test_short_form_splits_repository_and_target() -> None:
     greetings, pinned = manifest.get("greetings"), manifest.get("pinned")
     assert greetings is not None
     assert pinned is not None
-    assert (str(greetings.reference), greetings.requested) == ("acme/greetings", Requested(tag="1.2.0"))
+    one, other = greetings.origin_as(OciOrigin), pinned.origin_as(OciOrigin)
+    assert (str(one.reference), one.requested) == ("acme/greetings", Requested(tag="1.2.0"))
     assert greetings.to == "vendor/greetings"
-    assert (str(pinned.reference), pinned.requested) == ("ghcr.io/acme/tools", Requested(tag="v1", digest=DIGEST))
+    assert (str(other.reference), other.requested) == ("ghcr.io/acme/tools", Requested(tag="v1", digest=DIGEST))
 
 
 def test_dependencies_are_sorted_and_have_places() -> None:
@@ -168,7 +168,8 @@ _LONG = "dependencies:\n  a:\n    oci: acme/a\n"
         (_LONG + "    verify: {}\n", "unsupported-verify", "5:5"),
         ("dependencies:\n  a: {oci: 'acme/a:1'}\n", "target-in-oci", "3:12"),
         (f"dependencies:\n  a: {{oci: 'acme/a@{DIGEST}'}}\n", "target-in-oci", "3:12"),
-        ("dependencies:\n  a: {tag: v1}\n", "missing-key", "3:3"),
+        ("dependencies:\n  a: {tag: v1}\n", "no-source", "3:3"),
+        ("dependencies:\n  a: {gti: x}\n", "no-source", "3:7"),
         ("dependencies:\n  a: 5\n", "invalid-value", "3:6"),
         ("dependencies:\n  a:\n", "invalid-value", "3:5"),
         ("dependencies:\n  a: acme/a\n", "missing-tag", "3:6"),
@@ -180,9 +181,7 @@ _LONG = "dependencies:\n  a:\n    oci: acme/a\n"
         ("dependencies:\n  con: acme/a:1\n", "invalid-path", "3:3"),
         ("dependencies:\n  a: layout:../x:1\n", "outside-project", "3:6"),
         ("dependencies:\n  a: layout:/abs:1\n", "outside-project", "3:6"),
-        ("dependencies:\n  a: {git: 'https://example.com/x.git'}\n", "unsupported-source", "3:7"),
-        ("dependencies:\n  a: {http: 'https://example.com/x', sha256: 1}\n", "unsupported-source", "3:7"),
-        ("dependencies:\n  a: {oci: acme/x, inline: {}}\n", "unsupported-source", "3:20"),
+        ("dependencies:\n  a: {oci: acme/x, inline: {}}\n", "several-sources", "3:20"),
         ("dependencies:\n  a: acme/a:1\n  a: acme/b:1\n", "duplicate-key", "4:3"),
         ("registries: {acme: {url: x}}\n", "unknown-key", "2:21"),
         ("registries: {ACME: {}}\n", "invalid-alias", "2:14"),
@@ -206,7 +205,9 @@ def test_what_is_wrong_is_told_with_its_place(body: str, code: str, place: str) 
         ("dependencis: {}\n", "did you mean dependencies?"),
         (_LONG + "    artefactType: a/b\n", "did you mean artifactType?"),
         ("dependencies:\n  a: nginx:1\n", "docker.io/library/nginx"),
-        ("dependencies:\n  a: {git: x}\n", "available: oci"),
+        ("dependencies:\n  a: {gti: x}\n", "did you mean git?"),
+        ("dependencies:\n  a: {url: x}\n", "did you mean http?"),
+        ("dependencies:\n  a: {tag: x}\n", "add one of oci, image, git"),
         (_LONG + "    tag: 1.2+x\n", "1.2_x"),
         (_LONG + "    version: 1.2\n", '"1.2"'),
     ],

@@ -15,9 +15,11 @@ from provender.errors import IntegrityError, InvalidProject, NotFound, Unavailab
 from provender.locations import Locations
 from provender.oci import EMPTY_BYTES, Descriptor, Digest, Document, Index, Platform, Reference
 from provender.oci.media_types import INDEX
-from provender.project.dependency import Dependency, Requested, Selection
+from provender.project.dependency import Dependency, Paths
 from provender.project.lock import LockedDependency
+from provender.project.origin import OciOrigin, Requested
 from provender.project.sources.oci import OciSource
+from provender.project.sources.repositories import Repositories
 from provender.storage.cache import BlobCache
 from provender.storage.open import Storages
 from provender.storage.roots import StoreRoot
@@ -54,16 +56,16 @@ def wish(
     version: str | None = None,
     digest: Digest | None = None,
     artifact_type: str | None = None,
-    selection: Selection | None = None,
+    platform: str | None = None,
+    paths: Paths | None = None,
 ) -> Dependency:
-    return Dependency(
-        name=repository,
+    origin = OciOrigin(
         reference=Reference.parse(f"acme/{repository}"),
         requested=Requested(tag=tag, version=version, digest=digest),
-        to=f"vendor/{repository}",
         artifact_type=artifact_type,
-        selection=selection or Selection(),
+        platform=platform,
     )
+    return Dependency(name=repository, origin=origin, to=f"vendor/{repository}", paths=paths or Paths())
 
 
 def lay(
@@ -152,7 +154,7 @@ def test_an_index_is_locked_with_the_child_that_is_laid(project: LocalProject, t
     )
     index = Document.author(Index(schema_version=2, media_type=INDEX, manifests=entries))
     StoreRoot(project.store).repository("multi").push_document(index, ("1.0.0",))
-    dependency = wish("multi", selection=Selection(platform="linux/arm64"))
+    dependency = wish("multi", platform="linux/arm64")
     locked = of(project).resolve(dependency)
     assert (locked.digest, locked.manifest) == (index.digest, children["linux/arm64"].digest)
     lay(of(project), dependency, locked, tmp_path / "out")
@@ -160,7 +162,7 @@ def test_an_index_is_locked_with_the_child_that_is_laid(project: LocalProject, t
 
 
 def test_only_what_is_selected_is_laid(project: LocalProject, tmp_path: Path) -> None:
-    dependency = wish(selection=Selection(root="docs", include=("**/*.txt",)))
+    dependency = wish(paths=Paths(root="docs", include=("**/*.txt",)))
     locked = of(project).resolve(dependency)
     assert [entry.path for entry in lay(of(project), dependency, locked, tmp_path / "out")] == ["b.txt"]
     assert os.listdir(tmp_path / "out") == ["b.txt"]
@@ -180,15 +182,15 @@ def test_offline_is_an_error_only_where_the_cache_lacks_something(tmp_path: Path
         locations = Locations.gather(environ={}, cwd=tmp_path, flags=[f"acme={registry.host}/acme"])
         cache = BlobCache(tmp_path / "cache", max_bytes=1 << 30)
         with Storages(locations, environ={}) as storages:
-            locked = OciSource(storages, cache).resolve(wish())
+            locked = OciSource(Repositories(storages, cache)).resolve(wish())
         with Storages(locations, environ={}, is_offline=True) as storages:
-            source = OciSource(storages, cache)
+            source = OciSource(Repositories(storages, cache))
             with pytest.raises(Unavailable, match="offline"):
                 lay(source, wish(), locked, tmp_path / "first")
         with Storages(locations, environ={}) as storages:
-            lay(OciSource(storages, cache), wish(), locked, tmp_path / "second")
+            lay(OciSource(Repositories(storages, cache)), wish(), locked, tmp_path / "second")
         with Storages(locations, environ={}, is_offline=True) as storages:
-            lay(OciSource(storages, cache), wish(), locked, tmp_path / "third")
+            lay(OciSource(Repositories(storages, cache)), wish(), locked, tmp_path / "third")
     assert (tmp_path / "third/a.txt").read_bytes() == b"one"
 
 
@@ -198,7 +200,7 @@ def test_every_blob_and_document_is_asked_for_once(tmp_path: Path) -> None:
         publish(registry, "acme/x", "1.0.0", layers=blobs)
         locations = Locations.gather(environ={}, cwd=tmp_path, flags=[f"acme={registry.host}/acme"])
         with Storages(locations, environ={}) as storages:
-            source = OciSource(storages, BlobCache(tmp_path / "cache", max_bytes=1 << 30))
+            source = OciSource(Repositories(storages, BlobCache(tmp_path / "cache", max_bytes=1 << 30)))
             locked = source.resolve(wish())
             lay(source, wish(), locked, tmp_path / "out", jobs=3)
         assert registry.count("*", "/manifests/") == 1

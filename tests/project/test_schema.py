@@ -85,7 +85,6 @@ def test_good_manifests_are_good_for_both(validator: Draft202012Validator, text:
         _dependency("acme/x"),
         _dependency("{}"),
         _dependency("{tag: v1}"),
-        _dependency("{git: 'https://example.com/x.git'}"),
         _dependency("{oci: 'acme/x:1'}"),
         _dependency("{oci: nginx}"),
         _dependency("{oci: acme/x, version: ^1, tag: v1}"),

@@ -12,9 +12,9 @@ import pytest
 from provender.artifact.tree import Entry
 from provender.errors import Conflict, InvalidProject
 from provender.oci import Digest
-from provender.project.dependency import Requested
 from provender.project.drift import kept_by
-from provender.project.lock import LockedDependency
+from provender.project.lock_entry import LockedOci
+from provender.project.origin import Requested
 from provender.project.staging import Staged, Staging, carry_over, settle
 from provender.project.state import STATE_DIRECTORY
 from provender.project.swap import Swap, recover
@@ -98,8 +98,8 @@ def test_an_announcement_that_was_made_up_leads_nowhere(root: Path) -> None:
     assert [each for each in Staging.announced(str(root)) if "\ufffd" not in each] == ["vendor/fine"]
 
 
-def locked(tree: Digest | None) -> LockedDependency:
-    return LockedDependency(
+def locked(tree: Digest | None) -> LockedOci:
+    return LockedOci(
         registry="acme",
         repository="x",
         requested=Requested(tag="1"),

@@ -180,7 +180,16 @@ def test_tagged_structs_are_told_apart() -> None:
     assert (caught.value.code, caught.value.where) == ("unknown-key", "f:1:23")
     with pytest.raises(InvalidProject) as caught:
         load("animals: [{type: cow}]", Zoo, where="f")
-    assert caught.value.where == "f:1:11"
+    assert (caught.value.where, caught.value.message) == (
+        "f:1:18",
+        "animals[0].type must be one of 'cat', 'dog', not the text 'cow'",
+    )
+    with pytest.raises(InvalidProject) as caught:
+        load("animals: [{type: cta}]", Zoo, where="f")
+    assert caught.value.hint == "did you mean cat?"
+    with pytest.raises(InvalidProject) as caught:
+        load("animals: [{name: x}]", Zoo, where="f")
+    assert (caught.value.code, caught.value.where) == ("missing-key", "f:1:11")
 
 
 def test_an_error_of_the_grammar_becomes_one_of_the_project() -> None:

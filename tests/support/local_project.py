@@ -14,7 +14,11 @@ from provender.oci.media_types import LAYER_TAR, MANIFEST
 from provender.project.check import check
 from provender.project.report import CheckReport, SyncReport
 from provender.project.sources import Source
+from provender.project.sources.directory import DirectorySource
+from provender.project.sources.inline import InlineSource
+from provender.project.sources.manual import ManualSource
 from provender.project.sources.oci import OciSource
+from provender.project.sources.repositories import Repositories
 from provender.project.sync import Synchroniser, SyncOptions
 from provender.storage.cache import BlobCache
 from provender.storage.open import Storages
@@ -78,7 +82,12 @@ class LocalProject:
     def sources(self) -> dict[str, Source]:
         """The sources over the store; a test may put another in the place of one."""
         locations = Locations.gather(environ={}, cwd=self.directory, manifest={"acme": f"layout:{self.store}"})
-        return {"oci": OciSource(Storages(locations, environ={}), self.cache)}
+        return {
+            "oci": OciSource(Repositories(Storages(locations, environ={}), self.cache)),
+            "directory": DirectorySource(self.directory),
+            "inline": InlineSource(),
+            "manual": ManualSource(),
+        }
 
     def synchroniser(self, sources: Mapping[str, Source] | None = None) -> Synchroniser:
         return Synchroniser(self.directory, self.sources() if sources is None else sources)

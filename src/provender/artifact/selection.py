@@ -21,7 +21,7 @@ from provender.artifact.names import check_links, shown, split_path
 from provender.artifact.tree import Entry
 from provender.errors import IntegrityError, InvalidProject, NotFound
 
-__all__ = ["Selection", "matches", "select"]
+__all__ = ["Selection", "choose", "matches", "select"]
 
 _WILD: Final = frozenset("*?[")
 _MAX_PATTERN: Final = 1024
@@ -40,6 +40,22 @@ def matches(path: str, patterns: Iterable[str]) -> bool:
     return any(_compiled(pattern).fullmatch(path) is not None for pattern in patterns)
 
 
+def choose(entries: Sequence[Entry], selection: Selection) -> tuple[Entry, ...]:
+    """The entries of a tree that are wanted, with their paths below the new root; nothing on disk is looked at.
+
+    Raises NotFound (code `nothing-selected` or `no-such-root`) and IntegrityError (code `bad-link`) for a link that
+    would leave the new root.
+    """
+    root = "/".join(_root_parts(selection.root))
+    if root and not any(entry.path.startswith(f"{root}/") for entry in entries):
+        raise _no_root(root, entries)
+    below = _below(entries, selection, root)
+    left = tuple(msgspec.structs.replace(entry, path=entry.path[len(root) + 1 if root else 0 :]) for entry in below)
+    links = {entry.path: entry.content for entry in left if entry.kind == "l"}
+    check_links(links, where=f"root {shown(root)}" if root else "the selection")
+    return left
+
+
 def select(staging: str, entries: Sequence[Entry], selection: Selection) -> tuple[Entry, ...]:
     """The entries that are left, after what is not wanted was removed from `staging` and the root moved up.
 
@@ -47,13 +63,10 @@ def select(staging: str, entries: Sequence[Entry], selection: Selection) -> tupl
     IntegrityError (code `bad-link`) for a link that would leave the new root; then the directory is to be thrown away.
     """
     root = "/".join(_root_parts(selection.root))
-    wanted = [entry for entry in entries if _is_wanted(entry.path, selection)]
-    prefix = f"{root}/" if root else ""
-    below = [entry for entry in wanted if entry.path.startswith(prefix)]
     if root and not os.path.isdir(os.path.join(staging, root)):
         raise _no_root(root, entries)
-    if not below and (entries or selection != Selection()):
-        raise _nothing(selection, entries)
+    prefix = f"{root}/" if root else ""
+    below = _below(entries, selection, root)
     left = tuple(msgspec.structs.replace(entry, path=entry.path[len(prefix) :]) for entry in below)
     links = {entry.path: entry.content for entry in left if entry.kind == "l"}
     check_links(links, where=f"root {shown(root)}" if root else staging)
@@ -62,6 +75,14 @@ def select(staging: str, entries: Sequence[Entry], selection: Selection) -> tupl
     if root:
         _move_up(staging, root)
     return left
+
+
+def _below(entries: Sequence[Entry], selection: Selection, root: str) -> list[Entry]:
+    prefix = f"{root}/" if root else ""
+    below = [entry for entry in entries if _is_wanted(entry.path, selection) and entry.path.startswith(prefix)]
+    if not below and (entries or selection != Selection()):
+        raise _nothing(selection, entries)
+    return below
 
 
 def _is_wanted(path: str, selection: Selection) -> bool:

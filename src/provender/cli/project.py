@@ -89,14 +89,17 @@ def render(console: Console, report: SyncReport, *, verb: str) -> None:
 
 
 def _line(console: Console, change: Change) -> str:
+    from provender.project.report import short_pin
+
     sign, color = _SIGNS[change.action]
     parts = [f"{console.paint(sign, color)} {change.name}"]
     if change.tag:
         is_renamed = change.before_tag not in (None, change.tag)
         parts.append(f"{change.before_tag} -> {change.tag}" if is_renamed else change.tag)
-    if change.digest:
-        was = f"{change.before.short} -> " if change.before else ""
-        parts.append(f"({was}{change.digest.short})")
+    pin = change.digest or change.commit
+    if pin:
+        was = f"{short_pin(change.before)} -> " if change.before else ""
+        parts.append(f"({was}{short_pin(pin)})")
     parts.append(f"{change.action}: {change.to}")
     if change.is_laid and change.files is not None:
         parts.append(f"{counted(change.files, 'file', 'files')}, {human_bytes(change.size_bytes or 0)}")

@@ -108,11 +108,20 @@ class Services:
     @contextmanager
     def sources(self, manifest: Manifest) -> Iterator[dict[str, Source]]:
         """The sources of a project's dependencies, by kind."""
+        from provender.project.sources.directory import DirectorySource
+        from provender.project.sources.inline import InlineSource
+        from provender.project.sources.manual import ManualSource
         from provender.project.sources.oci import OciSource
+        from provender.project.sources.repositories import Repositories
 
         locations = self.locations(manifest, directory=manifest.directory)
         with self.storages(locations) as storages:
-            yield {"oci": OciSource(storages, self.cache())}
+            yield {
+                "oci": OciSource(Repositories(storages, self.cache())),
+                "directory": DirectorySource(manifest.directory),
+                "inline": InlineSource(),
+                "manual": ManualSource(),
+            }
 
     def waiting(self, what: str) -> Callable[[], None]:
         """What to call when somebody else holds a lock: says so once."""

@@ -14,10 +14,11 @@ from provender.errors import InvalidProject, ProvenderError
 from provender.project.dependency import Dependency
 from provender.project.drift import compare_with_entries, compare_with_state, is_foreign, kept_by, read_entries
 from provender.project.links import link_above
-from provender.project.lock import LOCK_NAME, Lock, LockedDependency, stale
+from provender.project.lock import LOCK_NAME, Lock, LockedDependency
 from provender.project.manifest import MANIFEST_NAME, Manifest
 from provender.project.report import CheckReport, Finding
-from provender.project.sources import Source
+from provender.project.sources import Source, source_of
+from provender.project.staleness import stale
 from provender.project.standing import surviving_destinations
 from provender.project.state import DestinationState
 from provender.transfer.pool import Cancellation
@@ -89,6 +90,8 @@ class _Examiner:
             return Finding(name=name, to=to, problem=f"it lies behind the symbolic link {link}")
         if not os.path.isdir(path) or os.path.islink(path):
             return Finding(name=name, to=to, problem="it is not there")
+        if entry.source == "manual":
+            return Finding(name=name, to=to)
         kept = kept_by(dependency.keep)
         laid = self._destinations.get(to)
         if laid is not None and (laid.identity, laid.keep) == (entry.identity, dependency.keep):
@@ -114,7 +117,7 @@ class _Examiner:
 
         staging = tempfile.mkdtemp(prefix="provender-")
         try:
-            return self._sources[dependency.source].lay(
+            return source_of(self._sources, dependency).lay(
                 dependency, entry, staging, jobs=4, progress=self._progress, cancellation=Cancellation()
             )
         finally:

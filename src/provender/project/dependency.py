@@ -1,24 +1,24 @@
 """Dependency: what a project asks for, in one normal form whichever file and short or long form it was written in.
 
-Project layer; pure values and their checks. `manifest` makes them, `lock` compares with them; dialects make them too.
+Project layer; pure values and their checks; `origin` has the kinds. `manifest` makes them, `staleness` compares them
+with the lock; dialects make them too.
 """
 
 from __future__ import annotations
 
 import re
-from typing import Final, Literal
+from typing import Final, TypeVar
 
 import msgspec
 
 from provender.artifact.names import fold, split_path
+from provender.artifact.selection import Selection
 from provender.errors import IntegrityError, InvalidProject
-from provender.oci import Digest, Reference
+from provender.project.origin import Origin, SourceKind
 
 __all__ = [
     "Dependency",
-    "LayerMode",
-    "Requested",
-    "Selection",
+    "Paths",
     "check_destination",
     "check_media_type_pattern",
     "check_name",
@@ -27,7 +27,7 @@ __all__ = [
     "find_overlap",
 ]
 
-LayerMode = Literal["auto", "extract", "copy"]
+_O = TypeVar("_O")
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -38,49 +38,48 @@ _OURS: Final = frozenset({".provender", "provender.yaml", "provender.lock"})
 _CONTROLLED: Final = frozenset({".git", "git~1", ".hg", ".svn"})
 
 
-class Requested(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Which version is wanted. The digest outranks the range, the range the tag; beside a digest they are labels."""
+class Paths(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """Which files of an origin are laid on disk. The default is all of them."""
 
-    version: str | None = None
-    tag: str | None = None
-    digest: Digest | None = None
-
-    def __str__(self) -> str:
-        return " ".join(text for text in (self.version, self.tag, self.digest) if text)
-
-
-class Selection(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
-    """Which part of an artifact is laid on disk, and how. The default is all of it."""
-
-    platform: str | None = None
-    """The child of an index, in canonical words (`str(Platform)`)."""
-    media_types: tuple[str, ...] = ()
-    """Patterns of layers' media types; none means every layer."""
-    mode: LayerMode = "auto"
     include: tuple[str, ...] = ()
     """Patterns of paths; none means every path. Then `exclude`, then `root`."""
     exclude: tuple[str, ...] = ()
     root: str | None = None
-    """The directory of the artifact that becomes the destination's root: a clean relative path."""
+    """The directory of the origin that becomes the destination's root: a clean relative path."""
+
+    @property
+    def selection(self) -> Selection:
+        """The same, as `artifact.selection` takes it."""
+        return Selection(include=self.include, exclude=self.exclude, root=self.root or "")
+
+    @property
+    def recorded(self) -> Paths | None:
+        """The same, as a lock has it: None for the default."""
+        return None if self == Paths() else self
 
 
 class Dependency(msgspec.Struct, frozen=True, kw_only=True):
     """One thing that a project needs, and where it is laid."""
 
     name: str
-    source: Literal["oci"] = "oci"
-    reference: Reference
-    """The repository, without tag and digest."""
-    requested: Requested
+    origin: Origin
     to: str
     """A clean relative path with `/`, inside the project."""
-    artifact_type: str | None = None
-    """What the artifact's effective type must be; None takes any."""
-    selection: Selection = Selection()
+    paths: Paths = Paths()
     keep: tuple[str, ...] = ()
     """Patterns of existing files in the destination that stay. Not part of the lock: they change nothing it records."""
-    is_tag_implied: bool = False
-    """True if nothing was requested, so that `latest` was assumed: worth a note."""
+
+    @property
+    def source(self) -> SourceKind:
+        """The kind of its origin."""
+        kind: SourceKind = self.origin.__struct_config__.tag  # type: ignore[assignment]
+        return kind
+
+    def origin_as(self, kind: type[_O]) -> _O:
+        """The origin, for whoever handles that kind alone; TypeError if it is another."""
+        if not isinstance(self.origin, kind):
+            raise TypeError(f"{self.name} comes from {self.source}, not {kind.__name__}")
+        return self.origin
 
 
 def check_name(text: str) -> str:

@@ -14,13 +14,13 @@ import msgspec
 
 from provender.errors import InvalidProject, InvalidReference
 from provender.oci import Digest
-from provender.project.dependency import Dependency, Selection
 from provender.project.json_tree import load_json_tree
-from provender.project.lock_entry import LockedDependency, LockedLayer, find_problem
+from provender.project.lock_checks import find_problem
+from provender.project.lock_entry import LockedDependency
 from provender.project.manifest import read_capped
 from provender.settings import Tree, convert
 
-__all__ = ["LOCK_NAME", "LOCK_VERSION", "Lock", "LockedDependency", "LockedLayer", "stale"]
+__all__ = ["LOCK_NAME", "LOCK_VERSION", "Lock", "LockedDependency"]
 
 LOCK_NAME: Final = "provender.lock"
 LOCK_VERSION: Final = 1
@@ -70,30 +70,6 @@ class Lock(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
                 return False
         write_atomically(path, content)
         return True
-
-
-def stale(dependency: Dependency, locked: LockedDependency | None) -> str | None:
-    """Why the entry no longer stands for the dependency, for people; None if it does."""
-    if locked is None:
-        return "it is not in the lock"
-    mine, theirs = dependency.reference, locked.repository_reference
-    if dependency.source != locked.source or mine.name != theirs.name:
-        return f"it names {mine.name}, the lock has {theirs.name}"
-    if dependency.requested != locked.requested:
-        return f"{dependency.requested} is requested, the lock answers {locked.requested}"
-    if dependency.to != locked.to:
-        return f"it goes to {dependency.to}, the lock has {locked.to}"
-    if dependency.artifact_type not in (None, locked.artifact_type):
-        return f"it must be of type {dependency.artifact_type}, the lock has {locked.artifact_type}"
-    selected = locked.selection or Selection()
-    if dependency.selection != selected:
-        changed = [
-            field.encode_name
-            for field in msgspec.structs.fields(Selection)
-            if getattr(dependency.selection, field.name) != getattr(selected, field.name)
-        ]
-        return f"its {', '.join(changed)} changed since it was locked"
-    return None
 
 
 def _canonical(raw: bytes) -> Lock | None:

@@ -1,35 +1,74 @@
-"""One entry of `provender.lock`: the exact content that a dependency stands for, and the checks of its values.
+"""Entries of `provender.lock`: the exact content that a dependency stands for, one struct for each kind of source.
 
-Project layer, below `lock`, which reads and writes the file around it.
+Project layer, below `lock`, which reads and writes the file around them; `lock_checks` looks at their values. The order
+of the fields is the order of the keys in the file, after `source`, which tells the kind.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
-from functools import partial
-from typing import Annotated, Literal
+from typing import Annotated, Final, Self, TypeVar
 
 import msgspec
 
-from provender.errors import InvalidDocument, InvalidProject, InvalidReference, ProvenderError
-from provender.oci import Descriptor, Digest, Platform, Reference
-from provender.oci.media_types import is_valid
-from provender.oci.reference import check_tag
-from provender.project.dependency import (
-    Dependency,
+from provender.oci import Descriptor, Digest, Reference
+from provender.project.dependency import Dependency, Paths
+from provender.project.origin import (
+    ChartRequested,
+    GitRequested,
+    ImageOrigin,
+    LayerMode,
+    OciOrigin,
+    ReleaseRequested,
     Requested,
-    Selection,
-    check_destination,
-    check_media_type_pattern,
-    check_name,
-    check_pattern,
-    check_root,
+    SourceKind,
 )
-from provender.settings import Path
-from provender.versions import Range
 
-__all__ = ["LockedDependency", "LockedLayer", "find_problem"]
+__all__ = [
+    "LockedArtifact",
+    "LockedAsset",
+    "LockedChart",
+    "LockedDependency",
+    "LockedDirectory",
+    "LockedGit",
+    "LockedHttp",
+    "LockedImage",
+    "LockedInline",
+    "LockedLayer",
+    "LockedManual",
+    "LockedOci",
+    "LockedRelease",
+    "Selection",
+    "locked_as",
+    "with_tree",
+]
+
+_Size = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+_E = TypeVar("_E")
+
+
+class Selection(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
+    """Which part of an artifact is laid on disk, and how: which layers, then which paths."""
+
+    platform: str | None = None
+    media_types: tuple[str, ...] = ()
+    mode: LayerMode = "auto"
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    root: str | None = None
+
+    @classmethod
+    def of(cls, dependency: Dependency) -> Selection:
+        """What a dependency on an artifact or image selects."""
+        origin, paths = dependency.origin, dependency.paths
+        chosen = cls(include=paths.include, exclude=paths.exclude, root=paths.root)
+        if isinstance(origin, OciOrigin):
+            return msgspec.structs.replace(
+                chosen, platform=origin.platform, media_types=origin.media_types, mode=origin.mode
+            )
+        if isinstance(origin, ImageOrigin):
+            return msgspec.structs.replace(chosen, platform=origin.platform)
+        return chosen
 
 
 class LockedLayer(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
@@ -37,16 +76,43 @@ class LockedLayer(msgspec.Struct, frozen=True, kw_only=True, rename="camel", for
 
     media_type: str
     digest: Digest
-    size: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+    size: _Size
 
 
-class LockedDependency(
-    msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True, forbid_unknown_fields=True
+class LockedAsset(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A file of a release. `size` in bytes, `sha256` in hexadecimal."""
+
+    name: str
+    url: str
+    sha256: str
+    size: _Size
+
+
+class _Entry(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    rename="camel",
+    omit_defaults=True,
+    forbid_unknown_fields=True,
+    tag_field="source",
 ):
-    """What a dependency stands for. The order of the fields is the order of the keys in the file."""
+    """What all entries have in common: besides these claims, `tree` and `to`."""
 
-    # msgspec leaves out a plain default when it writes, but never that of a factory.
-    source: Literal["oci"] = msgspec.field(default_factory=lambda: "oci")
+    @property
+    def source(self) -> SourceKind:
+        """The kind of source that it came from."""
+        kind: SourceKind = self.__struct_config__.tag  # type: ignore[assignment]
+        return kind
+
+    def _identity(self, *pins: object) -> Digest:
+        parts = (self.source, *pins)
+        return Digest(f"sha256:{hashlib.sha256(msgspec.json.encode(parts, enc_hook=str)).hexdigest()}")
+
+
+class LockedArtifact(_Entry, frozen=True, kw_only=True):
+    """What `oci` and `image` pin alike: a manifest in a repository."""
+
     registry: str
     """A logical registry, a host, or `layout:PATH` inside the project."""
     repository: str
@@ -65,6 +131,7 @@ class LockedDependency(
     """The effective type of the manifest that was used."""
     layers: tuple[LockedLayer, ...]
     """Those that are laid on disk, in the manifest's order."""
+    # msgspec leaves out a plain default when it writes, but never that of a factory.
     verified: None = msgspec.field(default_factory=lambda: None)
     """Who signed it; always None in this version."""
     tree: Digest | None
@@ -72,7 +139,7 @@ class LockedDependency(
     to: str
 
     @classmethod
-    def pin(
+    def pinned(
         cls,
         dependency: Dependency,
         *,
@@ -83,15 +150,17 @@ class LockedDependency(
         artifact_type: str | None,
         layers: tuple[Descriptor, ...],
         tree: Digest | None = None,
-    ) -> LockedDependency:
+    ) -> Self:
         """The entry for a dependency that was resolved to these values."""
-        reference = dependency.reference
-        is_layout = reference.kind == "layout"
+        origin = dependency.origin
+        if not isinstance(origin, OciOrigin | ImageOrigin):
+            raise TypeError(f"no artifact: {origin!r}")
+        reference, selection = origin.reference, Selection.of(dependency)
         return cls(
-            registry=reference.name if is_layout else reference.registry,
+            registry=reference.name if reference.kind == "layout" else reference.registry,
             repository=reference.repository,
-            requested=dependency.requested,
-            selection=None if dependency.selection == Selection() else dependency.selection,
+            requested=origin.requested,
+            selection=None if selection == Selection() else selection,
             tag=tag,
             digest=digest,
             manifest=manifest,
@@ -113,93 +182,260 @@ class LockedDependency(
         return self.repository_reference.with_target(tag=self.tag, digest=self.digest)
 
     @property
-    def size_bytes(self) -> int:
-        """What has to be fetched to lay it, where nothing is there yet."""
+    def label(self) -> str | None:
+        """What people call this version."""
+        return self.tag
+
+    @property
+    def revision(self) -> str:
+        """What names this content and no other: equal for two entries of one kind if they stand for the same."""
+        return str(self.digest)
+
+    @property
+    def size_bytes(self) -> int | None:
+        """How much has to be fetched for it, where the lock tells."""
         return sum(layer.size for layer in self.layers)
 
     @property
     def identity(self) -> Digest:
         """The digest of what decides what lies on disk; equal for entries that only name it otherwise."""
-        parts = (self.source, self.digest, self.manifest, self.layers, self.selection, self.tree)
-        return Digest(f"sha256:{hashlib.sha256(msgspec.json.encode(parts, enc_hook=str)).hexdigest()}")
+        return self._identity(self.digest, self.manifest, self.layers, self.selection, self.tree)
 
 
-def find_problem(name: str, entry: LockedDependency) -> tuple[Path, ProvenderError] | None:
-    """The first value that breaks a grammar, and where it is; a lock is no more trusted than a manifest."""
-    for path, check in _checks(name, entry):
-        try:
-            check()
-        except ProvenderError as error:
-            return path, error
-    return None
+class LockedOci(LockedArtifact, frozen=True, kw_only=True, tag="oci"):
+    """An artifact."""
 
 
-def _checks(name: str, entry: LockedDependency) -> list[tuple[Path, Callable[[], object]]]:
-    selection = entry.selection or Selection()
-    checks: list[tuple[Path, Callable[[], object]]] = [
-        ((), lambda: check_name(name)),
-        (("repository",), lambda: _check_repository(entry)),
-        (("requested",), lambda: _check_requested(entry.requested)),
-        (("to",), lambda: _check_clean(entry.to, check_destination)),
-        (("mediaType",), lambda: _check_media_type(entry.media_type)),
-        (("tree",), lambda: _check_tree(entry.tree)),
-    ]
-    if entry.tag is not None:
-        tag = entry.tag
-        checks.append((("tag",), lambda: check_tag(tag)))
-    if entry.artifact_type is not None:
-        artifact_type = entry.artifact_type
-        checks.append((("artifactType",), lambda: _check_media_type(artifact_type)))
-    if entry.selection is not None:
-        checks.append((("selection",), lambda: _check_selection(selection)))
-    for number, layer in enumerate(entry.layers):
-        checks.append((("layers", number, "mediaType"), partial(_check_media_type, layer.media_type)))
-    return checks
+class LockedImage(LockedArtifact, frozen=True, kw_only=True, tag="image"):
+    """The file system of a container image."""
 
 
-def _check_repository(entry: LockedDependency) -> None:
-    reference = entry.repository_reference
-    is_plain = reference.target is None and reference.name.partition("/")[0] == entry.registry
-    if reference.kind == "layout":
-        path = reference.registry
-        is_plain = reference.target is None and path[:1] not in ("/", "~") and ".." not in path.split("/")
-    if not is_plain:
-        raise InvalidReference(
-            f"not a registry and a repository: {entry.registry[:150]!r}, {entry.repository[:150]!r}",
-            code="invalid-repository",
-        )
+class LockedGit(_Entry, frozen=True, kw_only=True, tag="git"):
+    """A commit."""
+
+    url: str
+    requested: GitRequested = GitRequested()
+    submodules: bool = False
+    lfs: bool = False
+    selection: Paths | None = None
+    commit: str
+    tag: str | None = None
+    """The tag that the commit was found under; None if it was found otherwise."""
+    tree: Digest | None
+    to: str
+
+    @property
+    def label(self) -> str | None:
+        return self.tag or self.requested.branch or self.requested.ref
+
+    @property
+    def revision(self) -> str:
+        return self.commit
+
+    @property
+    def size_bytes(self) -> int | None:
+        return None
+
+    @property
+    def identity(self) -> Digest:
+        return self._identity(self.commit, self.submodules, self.lfs, self.selection, self.tree)
 
 
-def _check_requested(requested: Requested) -> None:
-    if requested == Requested():
-        raise InvalidProject("nothing is requested", code="missing-key")
-    if requested.version is not None:
-        Range.parse(requested.version)
-    if requested.tag is not None:
-        check_tag(requested.tag)
+class LockedHttp(_Entry, frozen=True, kw_only=True, tag="http"):
+    """A file at a URL. `size` in bytes, `sha256` in hexadecimal."""
+
+    url: str
+    mode: LayerMode = "auto"
+    selection: Paths | None = None
+    sha256: str
+    size: _Size
+    tree: Digest | None
+    to: str
+
+    @property
+    def label(self) -> str | None:
+        return None
+
+    @property
+    def revision(self) -> str:
+        return f"sha256:{self.sha256}"
+
+    @property
+    def size_bytes(self) -> int | None:
+        return self.size
+
+    @property
+    def identity(self) -> Digest:
+        # A file that is laid as it is has its name from the URL.
+        return self._identity(self.url, self.mode, self.sha256, self.selection, self.tree)
 
 
-def _check_selection(selection: Selection) -> None:
-    if selection.platform is not None:
-        Platform.parse(selection.platform)
-    for text in (*selection.include, *selection.exclude):
-        check_pattern(text)
-    for text in selection.media_types:
-        check_media_type_pattern(text)
-    if selection.root is not None:
-        _check_clean(selection.root, check_root)
+class LockedRelease(_Entry, frozen=True, kw_only=True, tag="githubRelease"):
+    """Assets of a release."""
+
+    repository: str
+    api: str | None = None
+    """None for GitHub itself."""
+    requested: ReleaseRequested = ReleaseRequested()
+    wanted: tuple[str, ...] = ()
+    """The patterns that chose the assets."""
+    mode: LayerMode = "auto"
+    selection: Paths | None = None
+    tag: str
+    url: str
+    """The release in the API: its number stays when the tag is moved."""
+    assets: tuple[LockedAsset, ...]
+    tree: Digest | None
+    to: str
+
+    @property
+    def label(self) -> str | None:
+        return self.tag
+
+    @property
+    def revision(self) -> str:
+        return str(self._identity(self.assets))
+
+    @property
+    def size_bytes(self) -> int | None:
+        return sum(asset.size for asset in self.assets)
+
+    @property
+    def identity(self) -> Digest:
+        return self._identity(self.assets, self.mode, self.selection, self.tree)
 
 
-def _check_clean(text: str, check: Callable[[str], str]) -> None:
-    if check(text) != text:
-        raise InvalidProject(f"not in the form that provender writes: {text[:150]!r}", code="invalid-path")
+class LockedChart(_Entry, frozen=True, kw_only=True, tag="helmChart"):
+    """A version of a Helm chart."""
+
+    chart: str
+    repository: str
+    requested: ChartRequested = ChartRequested()
+    selection: Paths | None = None
+    version: str
+    url: str | None = None
+    """Where the archive is; None in a registry, where the digest names it."""
+    digest: Digest
+    """Of the archive; in a registry, of the manifest."""
+    size: _Size
+    """Of the archive."""
+    tree: Digest | None
+    to: str
+
+    @property
+    def label(self) -> str | None:
+        return self.version
+
+    @property
+    def revision(self) -> str:
+        return str(self.digest)
+
+    @property
+    def size_bytes(self) -> int | None:
+        return self.size
+
+    @property
+    def identity(self) -> Digest:
+        return self._identity(self.digest, self.selection, self.tree)
 
 
-def _check_media_type(text: str) -> None:
-    if not is_valid(text):
-        raise InvalidDocument(f"not a media type: {text[:150]!r}", code="invalid-media-type")
+class LockedDirectory(_Entry, frozen=True, kw_only=True, tag="directory"):
+    """Files of this machine, as they were when it was locked."""
+
+    path: str
+    selection: Paths | None = None
+    tree: Digest | None
+    to: str
+
+    @property
+    def label(self) -> str | None:
+        return None
+
+    @property
+    def revision(self) -> str:
+        return str(self.tree)
+
+    @property
+    def size_bytes(self) -> int | None:
+        return None
+
+    @property
+    def identity(self) -> Digest:
+        return self._identity(self.selection, self.tree)
 
 
-def _check_tree(tree: Digest | None) -> None:
-    if tree is None:
-        raise InvalidProject("the digest of the tree is missing", code="missing-tree")
+class LockedInline(_Entry, frozen=True, kw_only=True, tag="inline"):
+    """Files that the manifest holds."""
+
+    selection: Paths | None = None
+    tree: Digest | None
+    to: str
+
+    @property
+    def label(self) -> str | None:
+        return None
+
+    @property
+    def revision(self) -> str:
+        return str(self.tree)
+
+    @property
+    def size_bytes(self) -> int | None:
+        return None
+
+    @property
+    def identity(self) -> Digest:
+        return self._identity(self.selection, self.tree)
+
+
+class LockedManual(_Entry, frozen=True, kw_only=True, tag="manual"):
+    """A directory that is left alone: nothing of it is locked."""
+
+    to: str
+
+    @property
+    def tree(self) -> Digest | None:
+        return None
+
+    @property
+    def label(self) -> str | None:
+        return None
+
+    @property
+    def revision(self) -> str:
+        return ""
+
+    @property
+    def size_bytes(self) -> int | None:
+        return None
+
+    @property
+    def identity(self) -> Digest:
+        return self._identity()
+
+
+LockedDependency = (
+    LockedOci
+    | LockedImage
+    | LockedGit
+    | LockedHttp
+    | LockedRelease
+    | LockedChart
+    | LockedDirectory
+    | LockedInline
+    | LockedManual
+)
+
+_TREELESS: Final = (LockedManual,)
+
+
+def with_tree(entry: LockedDependency, tree: Digest | None) -> LockedDependency:
+    """The entry with this tree; what has none stays as it is."""
+    return entry if isinstance(entry, _TREELESS) else msgspec.structs.replace(entry, tree=tree)
+
+
+def locked_as(entry: LockedDependency, kind: type[_E]) -> _E:
+    """The entry, for whoever handles that kind alone; TypeError if it is another."""
+    if not isinstance(entry, kind):
+        raise TypeError(f"locked from {entry.source}, not {kind.__name__}")
+    return entry

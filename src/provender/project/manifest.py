@@ -14,13 +14,13 @@ import msgspec
 
 from provender.errors import InvalidProject, InvalidReference, NotFound
 from provender.oci import Reference
-from provender.project.dependency import Dependency, Requested, Selection, find_overlap
+from provender.project.dependency import Dependency, find_overlap
 from provender.project.manifest_entry import read_dependency
-from provender.project.manifest_file import MANIFEST_VERSION, SOURCES, ManifestFile
+from provender.project.manifest_file import MANIFEST_VERSION, ManifestFile
 from provender.project.place import MANIFEST_NAME, find_manifest, no_manifest
 from provender.settings import MAX_SETTINGS_BYTES, Tree, convert, load_tree
 
-__all__ = ["MANIFEST_NAME", "Dependency", "Manifest", "Requested", "Selection", "find_manifest", "read_capped"]
+__all__ = ["MANIFEST_NAME", "Dependency", "Manifest", "find_manifest", "read_capped"]
 
 _T = TypeVar("_T")
 
@@ -51,13 +51,12 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         """The manifest in `text`, which `where` names in messages; InvalidProject if it breaks the format."""
         tree = load_tree(text, where=where)
         _check_version(tree)
-        _check_sources(tree)
         file = _converted(tree)
         registries = {
             name: _location(tree, name, entry.location if entry is not None else None)
             for name, entry in _sorted(file.registries)
         }
-        dependencies = tuple([read_dependency(tree, name, entry) for name, entry in _sorted(file.dependencies)])
+        dependencies = tuple([read_dependency(tree, name) for name, _ in _sorted(file.dependencies)])
         places = {each.name: tree.place(("dependencies", each.name), of_key=True) for each in dependencies}
         _check_overlap(tree, dependencies, places)
         return cls(directory=directory or Path(), registries=registries, dependencies=dependencies, places=places)
@@ -120,35 +119,6 @@ def _check_version(tree: Tree) -> None:
             code="manifest-too-new",
             hint="use a newer provender",
         )
-
-
-def _check_sources(tree: Tree) -> None:
-    """Told before the shapes are looked at, since another source has other keys."""
-    dependencies = tree.at("dependencies")
-    if dependencies is None or not isinstance(dependencies.value, dict):
-        return
-    ready = [name for name, is_ready in SOURCES.items() if is_ready]
-    for name, entry in dependencies.value.items():
-        if not isinstance(entry, dict):
-            continue
-        found = [source for source in SOURCES if source in entry]
-        unready = [source for source in found if source not in ready]
-        if unready:
-            raise dependencies.error(
-                f"the source {unready[0]!r} is not available in this version",
-                path=(name, unready[0]),
-                of_key=True,
-                code="unsupported-source",
-                hint=f"available: {', '.join(ready)}",
-            )
-        if "verify" in entry:
-            raise dependencies.error(
-                "signature verification is not available in this version, so 'verify' cannot be honoured",
-                path=(name, "verify"),
-                of_key=True,
-                code="unsupported-verify",
-                hint="remove the key; content is still held to the digest in the lock",
-            )
 
 
 def _location(tree: Tree, alias: str, location: str | None) -> str | None:

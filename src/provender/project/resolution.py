@@ -9,13 +9,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
-import msgspec
-
 from provender.errors import InvalidProject, ProvenderError
 from provender.project.dependency import Dependency
-from provender.project.lock import LOCK_NAME, Lock, LockedDependency, stale
+from provender.project.lock import LOCK_NAME, Lock, LockedDependency
+from provender.project.lock_entry import with_tree
 from provender.project.manifest import Manifest
-from provender.project.sources import Source
+from provender.project.origin import GitOrigin, ImageOrigin, OciOrigin
+from provender.project.sources import Source, source_of
+from provender.project.staleness import stale
 from provender.project.standing import Ground
 from provender.transfer.pool import Cancellation, run_all
 from provender.transfer.progress import NO_PROGRESS, Progress
@@ -55,6 +56,7 @@ def resolve(
     sources: Mapping[str, Source],
     ground: Ground,
     *,
+    is_locked: bool = False,
     jobs: int,
     cancellation: Cancellation,
     is_updating: bool = False,
@@ -62,9 +64,9 @@ def resolve(
 ) -> tuple[dict[str, LockedDependency], list[str]]:
     """The entries by name, and what is worth a note. Those that are new have no `tree` unless it is known already.
 
-    With `is_updating` what the lock has is asked for as well, and may move as far as the manifest lets it.
-
-    Raises what sources raise; the first failure ends the others.
+    What the lock answers is not asked for again, but for directories of this machine, which are followed unless
+    `is_locked`. With `is_updating` all is asked for again, and may move as far as the manifest lets it. Raises what
+    sources raise; the first failure ends the others.
     """
 
     def asking(dependency: Dependency) -> Callable[[], LockedDependency]:
@@ -72,7 +74,7 @@ def resolve(
             cancellation.check()
             task = progress.start(f"resolving {dependency.name}", None)
             try:
-                found = sources[dependency.source].resolve(dependency)
+                found = source_of(sources, dependency).resolve(dependency)
             except ProvenderError as error:
                 note_place(error, manifest, dependency.name)
                 raise
@@ -82,12 +84,30 @@ def resolve(
         return ask
 
     wishes = manifest.dependencies
-    asked = [each for each in wishes if is_updating or stale(each, lock.dependencies.get(each.name)) is not None]
+    asked = [each for each in wishes if is_updating or _is_followed(each, is_locked) or _is_stale(each, lock)]
     found = run_all([asking(each) for each in asked], jobs=jobs, cancellation=cancellation)
     entries = {each.name: lock.dependencies[each.name] for each in wishes if each.name in lock.dependencies}
     for dependency, entry in zip(asked, found, strict=True):
-        entries[dependency.name] = msgspec.structs.replace(entry, tree=ground.known_tree(dependency, entry))
-    notes = [
-        f"{each.name}: no version is asked for, so the tag latest was taken" for each in asked if each.is_tag_implied
-    ]
+        is_known = entry.tree is not None
+        entries[dependency.name] = entry if is_known else with_tree(entry, ground.known_tree(dependency, entry))
+    notes = [f"{each.name}: {note}" for each in asked if (note := _note(each)) is not None]
     return {each.name: entries[each.name] for each in wishes}, notes
+
+
+def _is_stale(dependency: Dependency, lock: Lock) -> bool:
+    return stale(dependency, lock.dependencies.get(dependency.name)) is not None
+
+
+def _is_followed(dependency: Dependency, is_locked: bool) -> bool:
+    return dependency.source == "directory" and not is_locked
+
+
+def _note(dependency: Dependency) -> str | None:
+    """What was assumed, since the manifest does not say."""
+    match dependency.origin:
+        case OciOrigin(is_tag_implied=True) | ImageOrigin(is_tag_implied=True):
+            return "no version is asked for, so the tag latest was taken"
+        case GitOrigin(requested=requested) if not str(requested):
+            return "no version is asked for, so the newest commit of the default branch was taken"
+        case _:
+            return None

@@ -12,12 +12,20 @@ from typing import Final
 import msgspec
 
 from provender.project.manifest_file import ManifestFile
+from provender.project.manifest_shapes import SHAPES
 from provender.project.place import MANIFEST_NAME
 
 __all__ = ["manifest_schema", "manifest_schema_text"]
 
 _DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 _OWN_KEYS: Final[dict[str, object]] = {"^x-": {}}
+# Keys that exclude each other, by shape.
+_EXCLUSIVE: Final = {
+    "OciDependency": [("version", "tag")],
+    "ImageDependency": [("version", "tag")],
+    "GithubDependency": [("version", "tag")],
+    "GitDependency": [("version", "tag"), ("version", "branch"), ("tag", "branch")],
+}
 _NAMES: Final = {"pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"}
 _ALIASES: Final = {"pattern": "^(?!localhost$)[a-z0-9]+([_-]+[a-z0-9]+)*$"}
 _SHORT_FORM: Final = {
@@ -29,20 +37,24 @@ _SHORT_FORM: Final = {
 
 def manifest_schema() -> dict[str, object]:
     """The schema as plain data."""
-    definitions = {
-        name: {**_mapping(each), "patternProperties": _OWN_KEYS}
-        for name, each in _mapping(msgspec.json.schema(ManifestFile)["$defs"]).items()
-    }
-    for name in ("OciDependency", "Layers"):
+    shapes = tuple(SHAPES.values())
+    _, components = msgspec.json.schema_components([ManifestFile, *shapes], ref_template="#/$defs/{name}")
+    definitions = {name: {**_mapping(each), "patternProperties": _OWN_KEYS} for name, each in components.items()}
+    for name in ("Layers", *(shape.__name__ for shape in shapes)):
         fields = _mapping(definitions[name]["properties"])
         definitions[name]["properties"] = {key: _without_null(_mapping(field)) for key, field in fields.items()}
-    definitions["OciDependency"]["not"] = {"required": ["version", "tag"]}
+    for name, pairs in _EXCLUSIVE.items():
+        definitions[name]["not"] = {"anyOf": [{"required": list(pair)} for pair in pairs]}
     manifest = definitions.pop("ManifestFile")
     properties = _mapping(manifest["properties"])
     _map_in(properties["registries"])["propertyNames"] = _ALIASES
     dependencies = _map_in(properties["dependencies"])
     dependencies["propertyNames"] = _NAMES
-    _mapping(dependencies["additionalProperties"])["anyOf"] = [_SHORT_FORM, {"$ref": "#/$defs/OciDependency"}]
+    longs = [{"$ref": f"#/$defs/{shape.__name__}"} for shape in shapes]
+    dependencies["additionalProperties"] = {
+        "description": "A reference with a tag or digest, or the long form, whose key tells the kind of source.",
+        "anyOf": [_SHORT_FORM, *longs],
+    }
     return {"$schema": _DIALECT, **manifest, "title": MANIFEST_NAME, "$defs": dict(sorted(definitions.items()))}
 
 

@@ -15,7 +15,7 @@ import msgspec
 
 from provender.artifact.selection import matches
 from provender.artifact.tree import Entry, tree_digest
-from provender.errors import Conflict, ProvenderError
+from provender.errors import Conflict, NotFound, ProvenderError
 from provender.oci import Digest
 from provender.project.dependency import Dependency, check_destination
 from provender.project.drift import (
@@ -28,6 +28,7 @@ from provender.project.drift import (
 )
 from provender.project.links import refuse_links
 from provender.project.lock import Lock, LockedDependency
+from provender.project.lock_entry import LockedManual, with_tree
 from provender.project.state import Comparison, DestinationState, State
 
 __all__ = ["Ground", "Left", "Standing", "find_obstacle", "surviving_destinations"]
@@ -44,7 +45,7 @@ class Standing(msgspec.Struct, frozen=True):
 
     kind: Literal["right", "adopted", "absent", "damaged", "old", "unknown"]
     state: DestinationState | None = None
-    """What to remember of a destination that is `right` or `adopted`."""
+    """What to remember of a destination that is `right` or `adopted`; nothing of one that is kept by hand."""
 
 
 class Left(msgspec.Struct, frozen=True):
@@ -104,11 +105,18 @@ class Ground:
         return min(above, key=len, default=to)
 
     def standing(self, dependency: Dependency, entry: LockedDependency) -> Standing:
-        """How the destination compares with `entry`; Conflict if something is in its way that is no directory."""
+        """How the destination compares with `entry`.
+
+        Conflict if something is in its way that is no directory; NotFound if it is kept by hand and not there.
+        """
         if any(dependency in inside for inside in self._shelters.values()):
             return Standing("absent")
         self._check_place(dependency.to)
         path, kept = self.path(dependency.to), kept_by(dependency.keep)
+        if isinstance(entry, LockedManual):
+            if os.path.isdir(path):
+                return Standing("right")
+            raise _missing(dependency)
         if not os.path.isdir(path):
             return Standing("absent")
         known = self._look(dependency.to, kept)
@@ -131,10 +139,10 @@ class Ground:
     def known_tree(self, dependency: Dependency, entry: LockedDependency) -> Digest | None:
         """The tree of an entry that was just resolved, if the lock or untouched files tell it; saves unpacking it."""
         for old in self._lock.dependencies.values():
-            if old.digest == entry.digest and _with_tree(entry, old.tree).identity == old.identity:
+            if old.revision == entry.revision and with_tree(entry, old.tree).identity == old.identity:
                 return old.tree
         laid = self._states.get(dependency.to)
-        if laid is None or _with_tree(entry, Digest(laid.tree)).identity != laid.identity:
+        if laid is None or with_tree(entry, Digest(laid.tree)).identity != laid.identity:
             return None
         # Only from files that are certainly as we laid them: a state may be made up.
         kept = kept_by(dependency.keep)
@@ -237,15 +245,17 @@ class Ground:
         names, places = {each.name for each in self._wishes}, {each.to for each in self._wishes}
         left = {to: Left(to, to) for to in self._states if to not in places}
         for name, entry in self._lock.dependencies.items():
-            if entry.to not in places or name not in names:
+            if not isinstance(entry, LockedManual) and (entry.to not in places or name not in names):
                 left[entry.to] = Left(entry.to, name, entry)
         return tuple(left[to] for to in sorted(left))
 
     def _find_shelters(self) -> dict[str, list[Dependency]]:
         shelters: dict[str, list[Dependency]] = {}
+        # What is kept by hand would go with the directory around it.
+        fixed = {self.base(each.to) for each in self._wishes if each.source == "manual"}
         for each in self._wishes:
             base = self.base(each.to)
-            if base != each.to and (base in shelters or self.is_ours(base)):
+            if base != each.to and base not in fixed and (base in shelters or self.is_ours(base)):
                 shelters.setdefault(base, []).append(each)
         return shelters
 
@@ -259,6 +269,15 @@ class Ground:
                 where=to,
                 hint="move it away, or choose another destination with 'to'",
             )
+
+
+def _missing(dependency: Dependency) -> NotFound:
+    return NotFound(
+        f"{dependency.name} is kept by hand, but there is no directory {dependency.to}",
+        code="manual-missing",
+        where=dependency.to,
+        hint="make it, or give the dependency another source",
+    )
 
 
 def find_obstacle(root: str, to: str) -> str | None:
@@ -339,7 +358,3 @@ def _filled(taken: DestinationState, contents: dict[str, str]) -> DestinationSta
     if any(entry.path not in contents for entry in taken.files):
         return None
     return msgspec.structs.replace(taken, contents=[contents[entry.path] for entry in taken.files])
-
-
-def _with_tree(entry: LockedDependency, tree: Digest | None) -> LockedDependency:
-    return msgspec.structs.replace(entry, tree=tree)

@@ -8,7 +8,6 @@ failure at any point before the end takes everything back.
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, Literal
@@ -28,11 +27,12 @@ from provender.project.changeover import (
 from provender.project.dependency import Dependency
 from provender.project.drift import kept_by, recorded_entries
 from provender.project.lock import LOCK_NAME, Lock, LockedDependency
+from provender.project.lock_entry import with_tree
 from provender.project.manifest import MANIFEST_NAME, Manifest
-from provender.project.report import Action, Change, Difference, SyncReport
+from provender.project.report import Action, Change, Difference, SyncReport, describe
 from provender.project.resolution import note_place, refuse_stale, resolve
 from provender.project.scope import Scope
-from provender.project.sources import Source
+from provender.project.sources import Source, source_of
 from provender.project.staging import Staged, Staging
 from provender.project.standing import Ground, Left, Standing, surviving_destinations
 from provender.project.state import STATE_DIRECTORY, DestinationState, State
@@ -104,18 +104,9 @@ class Synchroniser:
         states = State.load(self._directory).destinations
         changes = []
         for name, entry in lock.dependencies.items():
-            files = states[entry.to].files if entry.to in states else []
-            change = Change(
-                name=name,
-                action="unchanged",
-                to=entry.to,
-                tag=entry.tag,
-                digest=entry.digest,
-                tree=entry.tree,
-                files=len(files),
-                size_bytes=sum(each.size for each in files if stat.S_ISREG(each.mode)),
-            )
-            changes.append(change)
+            state = states.get(entry.to)
+            change = describe(name, entry, "unchanged", before=entry)
+            changes.append(change if state is None else _counted(change, recorded_entries(state)))
         return SyncReport(changes=tuple(changes))
 
     def run(self, options: SyncOptions) -> SyncReport:
@@ -189,7 +180,7 @@ class _Run:
         ground, _ = self._ground()
         entries = self._resolve(ground)
         wishes = self._manifest.dependencies
-        needed = [each for each in wishes if entries[each.name].tree is None]
+        needed = [each for each in wishes if _is_laid(each) and entries[each.name].tree is None]
         with Staging(self._root) as staging:
             staged = self._stage(needed, entries, staging, lambda _: _LOCKING)
             self._complete(entries, needed, staged)
@@ -209,7 +200,7 @@ class _Run:
         wishes = self._manifest.dependencies
         standings = {each.name: ground.standing(each, entries[each.name]) for each in wishes}
         states = {**others, **{each.to: state for each in wishes if (state := standings[each.name].state) is not None}}
-        needed = [each for each in wishes if standings[each.name].state is None]
+        needed = [each for each in wishes if _is_laid(each) and standings[each.name].state is None]
         with Staging(self._root) as staging:
             staged = self._stage(needed, entries, staging, lambda each: ground.base(each.to))
             self._complete(entries, needed, staged)
@@ -248,6 +239,7 @@ class _Run:
             self._old,
             self._sources,
             ground,
+            is_locked=self._options.is_locked,
             jobs=self._options.jobs,
             cancellation=self._cancellation,
             is_updating=self._options.is_updating,
@@ -274,7 +266,7 @@ class _Run:
                 entry = entries[dependency.name]
                 progress = JoinedProgress(self._progress, dependency.name, entry.size_bytes)
                 try:
-                    laid = self._sources[dependency.source].lay(
+                    laid = source_of(self._sources, dependency).lay(
                         dependency,
                         entry,
                         paths[dependency.name],
@@ -308,7 +300,7 @@ class _Run:
                     where=str(self._directory / LOCK_NAME),
                     hint="restore the lock from version control; or remove this entry from it, to have it locked anew",
                 )
-            entries[each.name] = msgspec.structs.replace(entry, tree=tree)
+            entries[each.name] = with_tree(entry, tree)
 
     # --- what to say
 
@@ -337,7 +329,7 @@ class _Run:
             case "absent":
                 action = "installed"
             case _:
-                action = "repaired" if old is not None and old.digest == entry.digest else "updated"
+                action = "repaired" if old is not None and _is_same(old, entry) else "updated"
         return self._said(dependency, entry, action, laid, standing.state)
 
     def _said(
@@ -349,23 +341,26 @@ class _Run:
         state: DestinationState | None = None,
     ) -> Change:
         old = self._old.dependencies.get(dependency.name)
-        is_moved = old is not None and old.digest != entry.digest
         was = self._states.get(dependency.to)
         tree = laid.entries if laid else recorded_entries(state) if state else None
-        return Change(
-            name=dependency.name,
-            action=action,
-            to=dependency.to,
-            tag=entry.tag,
-            digest=entry.digest,
-            before=old.digest if old is not None and is_moved else None,
-            before_tag=old.tag if old is not None and is_moved else None,
-            tree=entry.tree,
-            files=None if tree is None else len(tree),
-            size_bytes=None if tree is None else sum(each.size for each in tree),
-            difference=Difference.between(recorded_entries(was), laid.entries) if was and laid else None,
-            is_laid=laid is not None and not self._options.is_lock_only,
-        )
+        is_laid = laid is not None and not self._options.is_lock_only
+        change = describe(dependency.name, entry, action, before=old, is_laid=is_laid)
+        if was and laid:
+            difference = Difference.between(recorded_entries(was), laid.entries)
+            change = msgspec.structs.replace(change, difference=difference)
+        return change if tree is None else _counted(change, tree)
+
+
+def _is_laid(dependency: Dependency) -> bool:
+    return dependency.source != "manual"
+
+
+def _is_same(one: LockedDependency, other: LockedDependency) -> bool:
+    return (one.source, one.revision) == (other.source, other.revision)
+
+
+def _counted(change: Change, tree: Sequence[Entry]) -> Change:
+    return msgspec.structs.replace(change, files=len(tree), size_bytes=sum(each.size for each in tree))
 
 
 def _pieces(needed: Sequence[Dependency], staged: Mapping[str, Staged]) -> list[Piece]:
@@ -390,4 +385,4 @@ def _listed(paths: Sequence[str]) -> str:
 
 
 def _gone(left: Left, action: Literal["removed", "released"]) -> Change:
-    return Change(name=left.name, action=action, to=left.to, before=None if left.entry is None else left.entry.digest)
+    return Change(name=left.name, action=action, to=left.to, before=None if left.entry is None else left.entry.revision)

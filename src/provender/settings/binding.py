@@ -109,6 +109,12 @@ class _Explainer:
             if child is not None and found is not None:
                 return self.explain(child, inner, (*path, part), found)
         struct = _arm(node, kind)
+        tags = _tags(kind) if struct is None and isinstance(node.value, dict) else {}
+        for field_name, choices in tags.items():
+            child = node.child(field_name)
+            if child is None:
+                return self._missing(path, field_name)
+            return self._mismatch(child, Literal[choices], (*path, field_name))
         if struct is not None and isinstance(node.value, dict):
             for field in msgspec.structs.fields(struct):
                 if field.required and field.encode_name not in node.value:
@@ -188,6 +194,17 @@ def _arm(node: Node, kind: object) -> type[msgspec.Struct] | None:
         if tag is not None and tag.value == config.tag:
             return struct
     return None
+
+
+def _tags(kind: object) -> dict[str, tuple[str | int, ...]]:
+    """The field that tells the structs of a union apart, with its values; empty where there is none."""
+    tags: dict[str, tuple[str | int, ...]] = {}
+    for arm in _arms(kind):
+        if isinstance(arm, type) and issubclass(arm, msgspec.Struct):
+            config = arm.__struct_config__
+            if config.tag_field is not None and config.tag is not None:
+                tags[config.tag_field] = (*tags.get(config.tag_field, ()), config.tag)
+    return tags
 
 
 def _field_names(struct: type[msgspec.Struct] | None) -> list[str] | None:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from provender.cli.options import console_of, output_options
 from provender.cli.project import directory_option, project_directory
+
+if TYPE_CHECKING:
+    from provender.project.lock import LockedDependency
 
 
 @click.command("list")
@@ -22,8 +26,11 @@ def command(ctx: click.Context, directory: Path | None) -> None:
       provender list
       provender list --format json
     """
-    from provender.project.lock import LOCK_NAME, Lock, stale
+    from provender.project.lock import LOCK_NAME, Lock
     from provender.project.manifest import MANIFEST_NAME, Manifest
+    from provender.project.origin_words import place_of, request_of
+    from provender.project.report import short_pin
+    from provender.project.staleness import stale
 
     console = console_of(ctx)
     project = project_directory(console, directory)
@@ -37,12 +44,10 @@ def command(ctx: click.Context, directory: Path | None) -> None:
         fields = [
             {
                 "name": each.name,
-                "reference": each.reference.name,
-                "requested": str(each.requested),
-                "tag": entry.tag if entry else None,
-                "digest": entry.digest if entry else None,
-                "artifactType": entry.artifact_type if entry else None,
-                "sizeBytes": sum(layer.size for layer in entry.layers) if entry else None,
+                "source": each.source,
+                "reference": place_of(each.origin),
+                "requested": request_of(each.origin),
+                **_locked(entry),
                 "to": each.to,
                 "stale": reason,
             }
@@ -56,12 +61,29 @@ def command(ctx: click.Context, directory: Path | None) -> None:
     table = [
         (
             each.name,
-            each.reference.name,
-            str(each.requested),
-            f"{entry.tag or ''} {entry.digest.short}".strip() if entry else "-",
+            place_of(each.origin),
+            request_of(each.origin),
+            f"{entry.label or ''} {short_pin(entry.revision)}".strip() if entry else "-",
             each.to,
             "stale" if entry and reason else "" if entry else "not locked",
         )
         for each, entry, reason in rows
     ]
     console.table(("NAME", "FROM", "ASKED FOR", "LOCKED", "TO", ""), table)
+
+
+def _locked(entry: LockedDependency | None) -> dict[str, object]:
+    """What the lock tells of a dependency."""
+    from provender.project.lock_entry import LockedArtifact
+    from provender.project.report import describe
+
+    if entry is None:
+        return dict.fromkeys(("tag", "digest", "commit", "artifactType", "sizeBytes"))
+    told = describe("", entry, "unchanged", before=None)
+    return {
+        "tag": told.tag,
+        "digest": told.digest,
+        "commit": told.commit,
+        "artifactType": entry.artifact_type if isinstance(entry, LockedArtifact) else None,
+        "sizeBytes": entry.size_bytes,
+    }

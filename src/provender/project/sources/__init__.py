@@ -5,22 +5,24 @@ Project layer, below `sync`. A source knows nothing of destinations, drift or sw
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol
 
 from provender.artifact.tree import Entry
-from provender.project.lock import LockedDependency
-from provender.project.manifest import Dependency
+from provender.errors import Unsupported
+from provender.project.dependency import Dependency
+from provender.project.lock_entry import LockedDependency
 from provender.transfer.pool import Cancellation
 from provender.transfer.progress import Progress
 
-__all__ = ["Source"]
+__all__ = ["Source", "source_of"]
 
 
 class Source(Protocol):
     """One kind of origin."""
 
     def resolve(self, dependency: Dependency) -> LockedDependency:
-        """What `dependency` means now, pinned by digest; its `tree` is empty until the files were laid."""
+        """What `dependency` means now, pinned; its `tree` is empty until the files were laid, if it is not known."""
         ...
 
     def lay(
@@ -35,3 +37,15 @@ class Source(Protocol):
     ) -> tuple[Entry, ...]:
         """The files of `locked`, verified and selected, in the empty directory `staging`; their entries, sorted."""
         ...
+
+
+def source_of(sources: Mapping[str, Source], dependency: Dependency) -> Source:
+    """The source that handles the dependency; Unsupported if there is none of its kind."""
+    found = sources.get(dependency.source)
+    if found is None:
+        raise Unsupported(
+            f"the source {dependency.source!r} is not available here",
+            code="unsupported-source",
+            hint=f"available: {', '.join(sources)}",
+        )
+    return found
