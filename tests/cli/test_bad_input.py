@@ -101,9 +101,13 @@ MANIFESTS = {
         "version: 1\ndependencies:\n  x: layout:../store:1\n",
         ("outside-project", "3:6", ["outside of the project"]),
     ),
-    "source of a later version": (
-        "version: 1\ndependencies:\n  x: {git: 'https://git.example.com/x'}\n",
-        ("unsupported-source", "3:7", ["'git'", "available: oci"]),
+    "source that is a slip": (
+        "version: 1\ndependencies:\n  x: {gti: 'https://git.example.com/x'}\n",
+        ("no-source", "3:7", ["'gti'", "did you mean git?"]),
+    ),
+    "two sources": (
+        "version: 1\ndependencies:\n  x: {oci: acme/x, git: 'https://git.example.com/x'}\n",
+        ("several-sources", "3:20", ["'oci', 'git'", "keep one"]),
     ),
     "alias without location": (
         "version: 1\ndependencies:\n  x: nope/good:1\n",
