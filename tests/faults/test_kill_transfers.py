@@ -165,7 +165,7 @@ def test_pulls_killed_at_any_time_need_no_repair(pulling: PullScene) -> None:
     kills = RandomKills(pulling, seed=1)
     for number in range(RANDOM):
         pulling.reset()
-        kills.kill()
+        kills.kill(pulling)
         pulling.check_after_kill(number)
         pulling.run_again()
         pulling.check_done(number)
@@ -177,7 +177,7 @@ def test_pushes_killed_at_any_time_need_no_repair(pushing: PushScene, registry: 
     kills = RandomKills(pushing, seed=2)
     for number in range(RANDOM):
         registry.content.repositories.clear()
-        kills.kill()
+        kills.kill(pushing)
         pushing.check_after_kill(number, None, new)
         pushing.run_again()
         pushing.check_done(number, new)

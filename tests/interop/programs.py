@@ -93,5 +93,7 @@ def program(name: str) -> Program:
 
 def _told_version(path: Path) -> str:
     result = subprocess.run([str(path), "--version"], capture_output=True, text=True, timeout=20, check=False)
+    if commit := re.search(r'"commit":"([0-9a-z.-]{4,40})"', result.stdout + result.stderr):
+        return f"commit {commit[1]}"  # zot tells the version of the specification besides, and no other of its own
     numbers = re.findall(r"v?[0-9]+\.[0-9]+[^\s,]*", result.stdout + result.stderr)
     return numbers[-1] if numbers else "of unknown version"

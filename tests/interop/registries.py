@@ -57,15 +57,17 @@ def _olareg(store: str) -> _Command:
     return command
 
 
-def _zot(program: Program, directory: Path, port: int, _auth: bool) -> list[str]:
-    config = directory / "config.json"
+def _zot(program: Program, directory: Path, port: int, auth: bool) -> list[str]:
+    config, passwords = directory / "config.json", directory / "htpasswd"
+    passwords.write_text(HTPASSWD)
+    guard = {"auth": {"htpasswd": {"path": str(passwords)}}} if auth else {}
     config.write_text(
         json.dumps(
             {
                 "distSpecVersion": "1.1.1",
                 "storage": {"rootDirectory": str(directory / "content")},
                 # Without the last key zot refuses Docker's media types, which imgpkg writes.
-                "http": {"address": "127.0.0.1", "port": str(port), "compat": ["docker2s2"]},
+                "http": {"address": "127.0.0.1", "port": str(port), "compat": ["docker2s2"], **guard},
                 "log": {"level": "info"},
             }
         )
@@ -81,10 +83,10 @@ _KINDS: dict[str, tuple[str, _Command]] = {
     "olareg-dir": ("olareg", _olareg("dir")),
     "zot": ("zot", _zot),
 }
-# What nobody pinned is used where it happens to be installed; its absence is one line of the summary, no skips.
+# What is only found is used where it is; its absence is one line of the summary, no skips.
 ABSENT = {kind: reason for kind in ("zot",) if isinstance(reason := lookup(_KINDS[kind][0]), str)}
 KINDS = tuple(kind for kind in _KINDS if kind not in ABSENT)
-WITH_PASSWORDS = ("docker-registry", "distribution")
+WITH_PASSWORDS = tuple(kind for kind in ("docker-registry", "distribution", "zot") if kind in KINDS)
 """The kinds that can be started with Basic authentication."""
 
 

@@ -46,6 +46,7 @@ REFUSED: dict[tuple[str, str], Refusal] = {
     ("distribution", "non-distributable-layers"): Refusal("registry-unavailable", _URLS),
     ("distribution", "sparse"): Refusal("content-missing", _SPARSE),
     ("distribution", "sha512"): Refusal("refused-by-registry", _SHA512),
+    ("zot", "sparse"): Refusal("refused-by-registry", _SPARSE),
     ("olareg-mem", "sparse"): Refusal("content-missing", _SPARSE),
     ("olareg-dir", "sparse"): Refusal("content-missing", _SPARSE),
     ("double", "sparse"): Refusal("content-missing", _SPARSE),
