@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import msgspec
 import pytest
 
-from provender.errors import Denied, ProvenderError, Unauthorized, Unavailable
+from provender.errors import Denied, NotFound, ProvenderError, Unauthorized, Unavailable
 from provender.oci import EMPTY_BYTES, EMPTY_DESCRIPTOR, Descriptor
 from provender.storage.registry import Credential, FixedCredential
 from provender.storage.verify import BytesReader
@@ -152,6 +153,21 @@ def test_a_token_service_on_another_host_is_used_and_its_change_reported(connect
         with pytest.raises(Unauthorized):  # the registry does not know the other's tokens
             repository.resolve("1.0")
         assert "changed its token service" in connect.warnings[0]
+
+
+def test_cve_2020_15157_the_urls_of_a_layer_are_never_asked(connect: Connector, thief: TestRegistry) -> None:
+    """A foreign layer's `urls` lead to a server that wants credentials: it is not even connected to."""
+    content = b"somewhere else"
+    thief.push_blob("x", content)
+    with TestRegistry(auth="basic") as registry:
+        blob = Descriptor.of(content, "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip")
+        foreign = msgspec.structs.replace(blob, urls=(f"{thief.url}/v2/x/blobs/{blob.digest}",))
+        repository = connect(registry, connect.user(registry)).repository("acme/app")
+        registry.push_artifact("acme/app", "1.0", [b"x"])
+        with pytest.raises(NotFound):
+            repository.fetch(foreign)
+        assert not repository.exists(foreign)
+        assert thief.connections == 0
 
 
 def test_a_link_elsewhere_is_not_followed(connect: Connector, thief: TestRegistry) -> None:

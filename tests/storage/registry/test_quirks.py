@@ -6,7 +6,7 @@ import hashlib
 
 import pytest
 
-from provender.errors import NotFound, Unsupported
+from provender.errors import Conflict, Denied, NotFound, Unsupported
 from provender.oci import EMPTY_BYTES, EMPTY_DESCRIPTOR, Descriptor, Digest
 from provender.storage.layout_index import fallback_tag
 from provender.storage.registry import NoCredentials, RegistryClient, RegistryRepository, UploadSettings
@@ -117,6 +117,67 @@ def test_artifactory_says_403_for_what_is_not_there(registry: TestRegistry, repo
     registry.fault(("HEAD", "/blobs/"), action=Status(403))
     repository.push(BLOB, BytesReader(CONTENT))
     assert registry.blob("acme/app", BLOB.digest) == CONTENT
+
+
+@pytest.mark.parametrize("status", [403, 405])
+def test_a_head_that_tells_nothing_is_followed_by_a_get(
+    registry: TestRegistry, repository: RegistryRepository, status: int
+) -> None:
+    """Artifactory's 403 for a missing manifest, and proxies that let no HEAD through."""
+    digest = registry.push_artifact("acme/app", "1.0", [CONTENT])
+    there = repository.resolve("1.0").descriptor
+    gone = Descriptor.of(b"gone", there.media_type)
+    registry.fault(("HEAD", "/v2/"), action=Status(status), times=99)
+    assert repository.digest_of("1.0") == digest
+    assert repository.digest_of("2.0") is None
+    assert [repository.exists(item) for item in (there, gone, BLOB)] == [True, False, True]
+    assert not repository.exists(Descriptor.of(b"gone", "application/octet-stream"))
+
+
+def test_a_403_to_both_is_a_refusal(registry: TestRegistry, repository: RegistryRepository) -> None:
+    registry.fault(("*", "/v2/"), action=Status(403), times=9)
+    with pytest.raises(Denied):
+        repository.exists(BLOB)
+    with pytest.raises(Denied):
+        repository.digest_of("1.0")
+
+
+def test_ecr_and_gitlab_make_no_repository_for_a_push(registry: TestRegistry, repository: RegistryRepository) -> None:
+    body = b'{"errors":[{"code":"NAME_UNKNOWN","message":"The repository does not exist in the registry"}]}'
+    registry.fault(("POST", "/uploads/"), action=Status(404, {"Content-Type": "application/json"}, body))
+    with pytest.raises(NotFound) as caught:
+        repository.push(BLOB, BytesReader(CONTENT))
+    assert caught.value.code == "repository-not-found"
+    assert "make the repository first" in str(caught.value.hint)
+
+
+def test_googles_registries_delete_nothing_that_has_a_tag(
+    registry: TestRegistry, repository: RegistryRepository
+) -> None:
+    registry.push_artifact("acme/app", "1.0", [b"layer"])
+    body = b'{"errors":[{"code":"GOOGLE_MANIFEST_DANGLING_TAG","message":"Manifest is still referenced by tag: 1.0"}]}'
+    registry.fault(("DELETE", "/manifests/"), action=Status(400, {"Content-Type": "application/json"}, body))
+    with pytest.raises(Conflict) as caught:
+        repository.delete(repository.resolve("1.0").descriptor)
+    assert caught.value.code == "still-tagged"
+    assert "remove the tags" in str(caught.value.hint)
+
+
+def test_googles_registries_put_more_into_a_list_of_tags(
+    registry: TestRegistry, repository: RegistryRepository
+) -> None:
+    body = b'{"child":["x"],"manifest":{"sha256:ab":{"tag":["1.0"]}},"name":"acme/app","tags":["1.0","latest"]}'
+    registry.fault(("GET", "/tags/"), action=Status(200, {"Content-Type": "application/json"}, body))
+    assert list(repository.tags()) == ["1.0", "latest"]
+
+
+@pytest.mark.parametrize("status", [403, 404, 405, 501])
+def test_docker_hub_and_ghcr_list_no_repositories(registry: TestRegistry, connect: Connector, status: int) -> None:
+    registry.fault(("GET", "/_catalog"), action=Status(status), times=9)
+    with pytest.raises(Unsupported) as caught:
+        list(connect(registry).repositories())
+    assert caught.value.code == "no-catalog"
+    assert "name the repositories" in str(caught.value.hint)
 
 
 def test_distribution_2_8_ignores_how_tags_are_paged(registry: TestRegistry, repository: RegistryRepository) -> None:

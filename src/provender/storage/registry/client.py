@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from provender.errors import InvalidReference
+from provender.errors import Denied, InvalidReference, NotFound, Unsupported
 from provender.oci.reference import check_repository
 from provender.storage.registry.auth import Authorizer
 from provender.storage.registry.capabilities import Capabilities
@@ -113,9 +113,19 @@ class RegistryClient:
         )
 
     def repositories(self) -> Iterator[str]:
-        """Every repository that the registry lists in its catalog, which many registries do not offer."""
+        """Every repository that the registry lists in its catalog; Unsupported (`no-catalog`) where it has none."""
         call = Call(method="GET", path="/v2/_catalog", where=self.host, scopes=CATALOG)
-        return list_names(self._session, call, "repositories", _is_repository)
+        try:
+            yield from list_names(self._session, call, "repositories", _is_repository)
+        except (NotFound, Unsupported, Denied) as error:
+            if isinstance(error, Denied) and error.code != "denied":
+                raise
+            raise Unsupported(
+                f"{self.host} does not list its repositories here: {error.message}",
+                code="no-catalog",
+                where=self.host,
+                hint="name the repositories; Docker Hub, GHCR and others list them in their own APIs only",
+            ) from error
 
 
 def _origin(host: str, plain_http: bool | None) -> Origin:

@@ -15,7 +15,7 @@ from provender.errors import IntegrityError, InvalidDocument, ProvenderError
 from provender.oci import MAX_DOCUMENT_BYTES, Descriptor, Digest, Document
 from provender.oci.media_types import SCHEMA1_TYPES, is_document
 from provender.storage.registry.failures import Answer, artifact_refused
-from provender.storage.registry.quirks import ARTIFACT_REFUSAL_STATUSES, contradicts
+from provender.storage.registry.quirks import ARTIFACT_REFUSAL_STATUSES, HEAD_UNSURE_STATUSES, contradicts
 from provender.storage.registry.session import Call, Session
 
 __all__ = ["MAX_PUSH_BYTES", "Documents", "RecentDocuments"]
@@ -52,8 +52,10 @@ class Documents:
         return document
 
     def head(self, call: Call) -> Descriptor | None:
-        """The descriptor that the HEAD `call` tells about; None if the answer leaves something out."""
-        answer = self._session.ask(call)
+        """The descriptor that the HEAD `call` tells about; None if the answer leaves something out, or is no answer."""
+        answer = self._session.ask(msgspec.structs.replace(call, ok=(*call.ok, *HEAD_UNSURE_STATUSES)))
+        if answer.status in HEAD_UNSURE_STATUSES:
+            return None
         reported, length = answer.headers.get("docker-content-digest", ""), answer.headers.get("content-length", "")
         if not is_document(answer.content_type) or not length.isdigit() or len(length) > 12:
             return None

@@ -251,6 +251,8 @@ def _not_found(answer: Answer, problem: Problem, place: Place) -> NotFound:
     hint = "check repository, tag and digest"
     if answer.is_page:
         hint = f"the answer is a web page: is {place.host} a registry?"
+    elif code == "repository-not-found" and "push" in place.scope:
+        hint = "make the repository first: this registry does not make one for a push (ECR, GitLab)"
     elif place.credentials is None:
         hint += f"; if it is private: provender login {place.host}"
     return NotFound(f"not found in {place.host}: {text}", code=code, where=place.where, hint=hint)

@@ -16,8 +16,10 @@ from provender.oci import Digest
 __all__ = [
     "ARTIFACT_REFUSAL_CODES",
     "ARTIFACT_REFUSAL_STATUSES",
+    "DELETE_TAGGED_CODES",
     "DELETE_UNSUPPORTED_CODES",
     "DELETE_UNSUPPORTED_STATUSES",
+    "HEAD_UNSURE_STATUSES",
     "MOUNT_REFUSED_STATUSES",
     "NO_MOUNT_STATUSES",
     "NO_REFERRERS_STATUSES",
@@ -82,6 +84,9 @@ _PATTERNS: Final = (
 # Before an upload both mean "push it": a real refusal comes back from the upload itself.
 PROBE_ABSENT_STATUSES: Final = frozenset({403, 404, 405})
 
+# Where nothing is sent anyway, a GET tells what such a HEAD (or one that a proxy does not let through) means.
+HEAD_UNSURE_STATUSES: Final = (403, 405)
+
 # A blob is stored: 201 by the specification.
 STORED_STATUSES: Final = (201, 200, 204)
 
@@ -112,6 +117,9 @@ ARTIFACT_REFUSAL_CODES: Final = frozenset({"", "MANIFEST_INVALID", "MANIFEST_UNV
 # reads the tag as a digest; the specification allows 400 and 405 (end-9).
 DELETE_UNSUPPORTED_STATUSES: Final = frozenset({400, 405, 501})
 DELETE_UNSUPPORTED_CODES: Final = frozenset({"UNSUPPORTED"})
+
+# Google's registries delete no manifest that still has a tag (GoogleCloudPlatform/gcr-cleaner).
+DELETE_TAGGED_CODES: Final = frozenset({"GOOGLE_MANIFEST_DANGLING_TAG"})
 
 # ECR refuses more than 1000 tags in a page (go-containerregistry #1091), distribution 3 clamps to 1000, GHCR sends at
 # most about 1000 (werf #3671). Whoever refuses even that is asked again without a size. docker-registry 2.8 ignores

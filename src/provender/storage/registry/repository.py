@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from provender.errors import IntegrityError, InvalidDocument, NotFound, Unsupported
+from provender.errors import Conflict, IntegrityError, InvalidDocument, NotFound, Unsupported
 from provender.oci import Descriptor, Digest, Document, Index, Manifest
 from provender.oci.reference import check_repository, check_tag, is_tag
 from provender.storage.abilities import BlobReader, Listed
@@ -22,8 +22,10 @@ from provender.storage.registry.download import Download
 from provender.storage.registry.failures import problem_of
 from provender.storage.registry.listing import list_names
 from provender.storage.registry.quirks import (
+    DELETE_TAGGED_CODES,
     DELETE_UNSUPPORTED_CODES,
     DELETE_UNSUPPORTED_STATUSES,
+    HEAD_UNSURE_STATUSES,
     NO_TAG_PARAMETER_STATUSES,
     HostQuirks,
 )
@@ -94,9 +96,14 @@ class RegistryRepository:
         return VerifiedReader(source, descriptor, offset=offset, where=call.where)
 
     def exists(self, descriptor: Descriptor) -> bool:
-        """True if the registry has the content, by one HEAD."""
-        call = self._calls.content(descriptor, method="HEAD", ok=(200, 404))
-        return self.session.ask(call).status == 200
+        """True if the registry has the content, by one HEAD; a HEAD that says neither is followed by a GET."""
+        call = self._calls.content(descriptor, method="HEAD", ok=(200, 404, *HEAD_UNSURE_STATUSES))
+        status = self.session.ask(call).status
+        if status in HEAD_UNSURE_STATUSES:
+            answer = self.session.open(self._calls.content(descriptor, ok=(200, 404)))
+            answer.response.close()
+            status = answer.status
+        return status == 200
 
     # Resolver
 
@@ -321,6 +328,13 @@ class RegistryRepository:
         if answer.status == 403 and problem.code not in DELETE_UNSUPPORTED_CODES:
             raise self.session.error(answer, call)
         said = f"{answer.status} {problem.code}".strip()
+        if problem.code in DELETE_TAGGED_CODES:
+            raise Conflict(
+                f"{self.session.host} deletes nothing that has a tag (it answered {said})",
+                code="still-tagged",
+                where=call.where,
+                hint="remove the tags that name it first",
+            )
         raise Unsupported(
             f"{self.session.host} does not offer {what} (it answered {said})",
             code="delete-unsupported",
