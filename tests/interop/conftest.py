@@ -17,6 +17,7 @@ from interop.trees import write_sample
 
 _CELL = "interop-cell"
 _PEER = "interop-peer"
+_NOTE = "interop-note"
 _ANY = "(any)"
 _numbers = itertools.count(1)
 
@@ -138,10 +139,12 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print scenario by registry: passed/failed/skipped, and the peers that took part."""
     cells: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
     used: set[str] = set()
+    noted: list[str] = []
     for outcome in ("passed", "failed", "error", "skipped"):
         for report in terminalreporter.stats.get(outcome, []):
             notes = getattr(report, "user_properties", [])
             used.update(title for key, title in notes if key == _PEER)
+            noted.extend(text for key, text in notes if key == _NOTE)
             for key, cell in notes:
                 if key == _CELL:
                     scenario, _, kind = cell.partition("|")
@@ -156,6 +159,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         row = "".join(f"{_shown(cells.get((scenario, kind))):>18}" for kind in columns)
         terminalreporter.write_line(f"{scenario:<{width}}{row}")
     terminalreporter.write_line("peers: " + (", ".join(sorted(used)) or "none"))
+    for text in noted:
+        terminalreporter.write_line(text)
     for reason in ABSENT.values():
         terminalreporter.write_line(f"not run: {reason}")
     write_matrix(terminalreporter, terminalreporter.stats)

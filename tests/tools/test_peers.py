@@ -64,12 +64,13 @@ def environment(tmp_path: Path) -> dict[str, str]:
 
 
 WRITES_PROGRAM = """
+verb=$1
 while [ "$1" != -o ]; do shift; done
 mkdir -p "$(dirname "$2")"
 printf '#!/bin/sh\\n' > "$2"
 chmod +x "$2"
 cp go.mod "$PROVENDER_PEERS/built-with"
-printf '%s %s' "$CGO_ENABLED" "$3" >> "$PROVENDER_PEERS/built-with"
+printf '%s %s %s' "$verb" "$CGO_ENABLED" "$3" >> "$PROVENDER_PEERS/built-with"
 """
 
 
@@ -80,7 +81,7 @@ def test_every_pin_of_the_project_is_sound(peers: ModuleType) -> None:
     assert {"oras", "crane", "distribution"} <= {peer.name for peer in pinned}
     for peer in pinned:
         assert "latest" not in peer.version
-        if peer.kind == "go":
+        if peer.module:
             assert peer.package.startswith(peer.module)
             assert peer.version.startswith("v")
 
@@ -157,7 +158,17 @@ def test_the_build_gets_the_pin_and_the_environment(tiny: ModuleType, tmp_path: 
     tiny.install(environ=environ)
     built = (tmp_path / "cache" / "built-with").read_text()
     assert "require example.invalid/tiny v1.0.0" in built
-    assert built.endswith("0 example.invalid/tiny/cmd/tiny")
+    assert built.endswith("build 0 example.invalid/tiny/cmd/tiny")
+
+
+def test_the_tests_of_a_package_are_built_as_a_program(tiny: ModuleType, tmp_path: Path) -> None:
+    environ = environment(tmp_path)
+    command(tmp_path / "path", "go", WRITES_PROGRAM)
+    tiny.PEERS_FILE.write_text(PIN.replace('"go"', '"gotest"'))
+    assert tiny.install(environ=environ) == {}
+    built = (tmp_path / "cache" / "built-with").read_text()
+    assert built.endswith("test 0 example.invalid/tiny/cmd/tiny")
+    assert tiny.find("tiny", environ=environ) is not None
 
 
 def test_a_second_install_runs_nothing(tiny: ModuleType, tmp_path: Path) -> None:
