@@ -58,38 +58,38 @@ def sample(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def oras(request: pytest.FixtureRequest) -> Program:
-    return _asked(request, "oras")
+    return asked(request, "oras")
 
 
 @pytest.fixture
 def crane(request: pytest.FixtureRequest) -> Program:
-    return _asked(request, "crane")
+    return asked(request, "crane")
 
 
 @pytest.fixture
 def regctl(request: pytest.FixtureRequest) -> Program:
-    return _asked(request, "regctl")
+    return asked(request, "regctl")
 
 
 @pytest.fixture
 def helm(request: pytest.FixtureRequest) -> Program:
-    return _asked(request, "helm")
+    return asked(request, "helm")
 
 
 @pytest.fixture
 def skopeo(request: pytest.FixtureRequest) -> Program:
-    return _asked(request, "skopeo")
+    return asked(request, "skopeo")
 
 
 @pytest.fixture
 def imgpkg(request: pytest.FixtureRequest) -> Program:
-    return _asked(request, "imgpkg")
+    return asked(request, "imgpkg")
 
 
 @pytest.fixture
 def oras_py(request: pytest.FixtureRequest) -> Program:
     """The Python interpreter that can import the library oras."""
-    return _asked(request, "oras-py")
+    return asked(request, "oras-py")
 
 
 def unique(request: pytest.FixtureRequest) -> str:
@@ -98,7 +98,8 @@ def unique(request: pytest.FixtureRequest) -> str:
     return f"interop/{words[:60].strip('-')}-{next(_numbers)}"
 
 
-def _asked(request: pytest.FixtureRequest, name: str) -> Program:
+def asked(request: pytest.FixtureRequest, name: str) -> Program:
+    """The program, noted as one that took part; without it the test is skipped."""
     found = program(name)
     request.node.user_properties.append((_PEER, found.title))
     return found

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-import xml.etree.ElementTree as ElementTree
+import xml.etree.ElementTree as ET
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -38,8 +38,10 @@ _NOT_ASKED_FOR = {
     "Pull Setup Get tag name from environment",
     "Content Discovery Setup Populate registry with test tags (no push)",
     "Push Cross-Repository Blob Mount Cross-mounting of nonexistent blob should yield session id",
-    "Push Cross-Repository Blob Mount Cross-mounting without from, and automatic content discovery disabled"
-    " should return a 202",
+    (
+        "Push Cross-Repository Blob Mount Cross-mounting without from, and automatic content discovery disabled"
+        " should return a 202"
+    ),
 }
 
 
@@ -123,7 +125,7 @@ def test_the_suite_before_it_passes(
         run = _run(suite.path, environment, tmp_path)
     cases = [
         (str(case.get("name")).partition("Conformance Tests ")[2], case.get("status"))
-        for case in ElementTree.parse(results / "junit.xml").iter("testcase")
+        for case in ET.parse(results / "junit.xml").iter("testcase")
         if "Conformance Tests " in str(case.get("name"))
     ]
     counts = Counter(status for _, status in cases)

@@ -174,6 +174,12 @@ def test_an_authored_empty_index_keeps_its_list() -> None:
     assert json.loads(raw)["manifests"] == []
 
 
+@pytest.mark.parametrize("digest", [{}, [], 1, None, True, "", "sha256:", D.upper()])
+def test_a_descriptor_whose_digest_is_none_is_refused(digest: object) -> None:
+    with pytest.raises(InvalidDocument):
+        read(manifest(subject={**LAYER, "digest": digest}))
+
+
 def test_embedded_data_is_verified() -> None:
     good = Descriptor(media_type=mt.EMPTY, digest=EMPTY_DESCRIPTOR.digest, size=2, data="e30=")
     assert good.embedded() == b"{}"
@@ -193,8 +199,13 @@ keys = st.sampled_from(
     ["schemaVersion", "mediaType", "config", "layers", "manifests", "annotations", "subject", "blobs"]
 )
 
+descriptors = st.fixed_dictionaries(
+    {"mediaType": json_values | st.just("text/plain"), "digest": json_values | st.just(D), "size": json_values},
+    optional={"annotations": json_values, "data": json_values, "platform": json_values, "urls": json_values},
+)
 
-@given(st.dictionaries(keys, json_values))
+
+@given(st.dictionaries(keys, json_values | descriptors | st.lists(descriptors, max_size=2)))
 def test_any_json_is_a_document_or_an_error_of_ours(fields: dict[str, object]) -> None:
     raw = json.dumps(fields).encode()
     try:

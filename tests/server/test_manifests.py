@@ -131,3 +131,13 @@ def test_another_method_is_refused(client: Client, method: str) -> None:
     answer = client.ask(method, "/v2/a/b/manifests/v1")
     assert (answer.status, answer.code) == (405, "UNSUPPORTED")
     assert "GET" in answer.headers["allow"]
+
+
+@pytest.mark.parametrize(
+    "change", [{"subject": {"digest": {}}}, {"schemaVersion": None}, {"layers": [1]}, {"config": 1}, {"config": None}]
+)
+def test_a_manifest_that_is_none_is_refused(client: Client, change: dict[str, object]) -> None:
+    document = {"schemaVersion": 2, "mediaType": MANIFEST, "layers": [], "config": described(b"{}", EMPTY), **change}
+    client.blob("a", b"{}")
+    answer = client.ask("PUT", "/v2/a/manifests/v1", json.dumps(document).encode(), content_type=MANIFEST)
+    assert (answer.status, answer.code) == (400, "MANIFEST_INVALID")

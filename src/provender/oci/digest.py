@@ -18,7 +18,7 @@ if TYPE_CHECKING:
         def hexdigest(self) -> str: ...
 
 
-__all__ = ["ALGORITHMS", "Digest"]
+__all__ = ["ALGORITHMS", "Digest", "decode_digest"]
 
 # The encoded length by algorithm. Both are registered in image-spec; anything else cannot be verified here.
 ALGORITHMS: Final = {"sha256": 64, "sha512": 128}
@@ -63,6 +63,18 @@ class Digest(str):
     def hasher(self) -> Hasher:
         """A fresh hash object of this digest's algorithm; its `hexdigest()` is to equal `encoded`."""
         return hashlib.new(self.algorithm)
+
+
+def decode_digest(kind: type, value: object) -> Digest:
+    """The hook by which msgspec reads documents with digests in them; ValueError for what is none."""
+    if kind is not Digest:
+        raise NotImplementedError(f"no decoder for {kind.__name__}")
+    if not isinstance(value, str):
+        raise ValueError("a digest is a string")  # noqa: TRY004 - what msgspec takes for a fault of the document
+    try:
+        return Digest(value)
+    except InvalidReference as error:
+        raise ValueError(error.message) from error
 
 
 def _checked(text: str) -> str:

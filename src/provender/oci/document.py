@@ -11,19 +11,18 @@ from typing import Final, NoReturn, TypeVar
 
 import msgspec
 
-from provender.errors import IntegrityError, InvalidDocument, InvalidReference, Unsupported
+from provender.errors import IntegrityError, InvalidDocument, Unsupported
 from provender.oci.annotations import COMPAT_TYPE
 from provender.oci.descriptor import Descriptor
-from provender.oci.digest import Digest
+from provender.oci.digest import Digest, decode_digest
 from provender.oci.media_types import (
+    ARTIFACT_MANIFEST_TYPES,
     EMPTY,
     IMAGE_CONFIG,
     INDEX,
     INDEX_TYPES,
     MANIFEST,
     MANIFEST_TYPES,
-    OCI_ARTIFACT_MANIFEST,
-    ORAS_ARTIFACT_MANIFEST,
     SCHEMA1_TYPES,
     is_valid,
 )
@@ -32,7 +31,6 @@ __all__ = ["MAX_DOCUMENT_BYTES", "Document", "Index", "Manifest", "parse_json"]
 
 MAX_DOCUMENT_BYTES: Final = 8 << 20  # read; registries accept at least 4 MiB (distribution-spec, "Pushing Manifests")
 _MAX_DEPTH: Final = 64
-_ARTIFACT_MANIFESTS = frozenset({OCI_ARTIFACT_MANIFEST, ORAS_ARTIFACT_MANIFEST})
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
@@ -180,7 +178,7 @@ def _parse(raw: bytes, media_type: str | None) -> Manifest | Index:
     present = {key: value for key, value in _without_nulls(fields).items() if value is not None}
     if is_index:
         return _convert({"manifests": [], **present}, Index)
-    if named in _ARTIFACT_MANIFESTS:
+    if named in ARTIFACT_MANIFEST_TYPES:
         present["layers"] = present.pop("blobs", [])
     return _convert({"layers": [], **present}, Manifest)
 
@@ -230,7 +228,7 @@ def _strip(value: object) -> object:
 
 def _convert(fields: Mapping[str, object], kind: type[_View]) -> _View:
     try:
-        view: _View = msgspec.convert(fields, kind, strict=True, dec_hook=_decode)
+        view: _View = msgspec.convert(fields, kind, strict=True, dec_hook=decode_digest)
     except msgspec.ValidationError as error:
         raise InvalidDocument(f"invalid {kind.__name__.lower()}: {error}", code="invalid-document") from error
     if view.schema_version not in (None, 2):
@@ -247,15 +245,6 @@ def _check_descriptor(descriptor: Descriptor) -> None:
         _refuse(f"{descriptor.digest} has a size beyond 64 bits", "invalid-document")
     if not is_valid(descriptor.media_type):
         _refuse(f"{descriptor.media_type[:150]!r} is not a media type", "invalid-document")
-
-
-def _decode(kind: type, value: object) -> object:
-    if kind is Digest and isinstance(value, str):
-        try:
-            return Digest(value)
-        except InvalidReference as error:
-            raise ValueError(error.message) from error
-    raise NotImplementedError(f"no decoder for {kind.__name__}")
 
 
 def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:

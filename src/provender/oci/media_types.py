@@ -6,6 +6,7 @@ import re
 from typing import Final, Literal
 
 __all__ = [
+    "ARTIFACT_MANIFEST_TYPES",
     "DOCKER_CONFIG",
     "DOCKER_INDEX",
     "DOCKER_MANIFEST",
@@ -47,7 +48,9 @@ UNKNOWN_CONFIG: Final = "application/vnd.unknown.config.v1+json"
 OCI_ARTIFACT_MANIFEST: Final = "application/vnd.oci.artifact.manifest.v1+json"
 ORAS_ARTIFACT_MANIFEST: Final = "application/vnd.cncf.oras.artifact.manifest.v1+json"
 
-MANIFEST_TYPES: Final = frozenset({MANIFEST, DOCKER_MANIFEST, OCI_ARTIFACT_MANIFEST, ORAS_ARTIFACT_MANIFEST})
+ARTIFACT_MANIFEST_TYPES: Final = frozenset({OCI_ARTIFACT_MANIFEST, ORAS_ARTIFACT_MANIFEST})
+
+MANIFEST_TYPES: Final = frozenset({MANIFEST, DOCKER_MANIFEST, *ARTIFACT_MANIFEST_TYPES})
 INDEX_TYPES: Final = frozenset({INDEX, DOCKER_INDEX})
 SCHEMA1_TYPES: Final = frozenset(
     {

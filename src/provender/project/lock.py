@@ -12,8 +12,8 @@ from typing import Final, Literal
 
 import msgspec
 
-from provender.errors import InvalidProject, InvalidReference
-from provender.oci import Digest
+from provender.errors import InvalidProject
+from provender.oci.digest import decode_digest
 from provender.project.json_tree import load_json_tree
 from provender.project.lock_checks import find_problem
 from provender.project.lock_entry import LockedDependency
@@ -75,7 +75,7 @@ class Lock(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 def _canonical(raw: bytes) -> Lock | None:
     """The fast way: bytes that are exactly what we would write cannot hold a duplicate or unknown key."""
     try:
-        lock = msgspec.json.decode(raw, type=Lock, dec_hook=_decode)
+        lock = msgspec.json.decode(raw, type=Lock, dec_hook=decode_digest)
     except (msgspec.MsgspecError, ValueError, RecursionError):
         return None
     if lock.dump() != raw:
@@ -115,9 +115,9 @@ def _explained(raw: bytes, where: str) -> Lock:
 
 def _converted(tree: Tree) -> Lock:
     try:
-        return msgspec.convert(tree.value, Lock, dec_hook=_decode)
+        return msgspec.convert(tree.value, Lock, dec_hook=decode_digest)
     except msgspec.ValidationError as error:
-        convert(tree, Lock, dec_hook=_decode)
+        convert(tree, Lock, dec_hook=decode_digest)
         # Only `x-` keys pass the one and not the other.
         raise tree.error(f"the lock has keys that are not ours: {error}", code="unknown-key") from error
 
@@ -135,12 +135,3 @@ def _check_version(tree: Tree) -> None:
             code="lock-too-new",
             hint="use a newer provender, or delete the lock and run 'provender lock'",
         )
-
-
-def _decode(kind: type, value: object) -> object:
-    if kind is Digest and isinstance(value, str):
-        try:
-            return Digest(value)
-        except InvalidReference as error:
-            raise ValueError(error.message) from error
-    raise NotImplementedError(f"no decoder for {kind.__name__}")

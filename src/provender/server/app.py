@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     from starlette.applications import Starlette
     from starlette.types import Receive, Scope, Send
 
-__all__ = ["create_app"]
+__all__ = ["METHODS", "create_app"]
 
-_METHODS: Final[dict[str, tuple[str, ...]]] = {
+METHODS: Final[dict[str, tuple[str, ...]]] = {
     "ping": ("GET", "HEAD"),
     "health": ("GET", "HEAD"),
     "token": ("GET", "POST"),
@@ -169,15 +169,13 @@ class _Registry:
         if self._hosts is not None:
             self._hosts.check(call)
         found = route(call.path)
-        allowed = _METHODS[found.kind]
+        allowed = METHODS[found.kind]
         if not self._is_writable and found.kind != "token":
             allowed = tuple(method for method in allowed if method in ("GET", "HEAD"))
         if self._access is not None:
             await self._access.admit(call, found)
         if call.method not in allowed:
-            why = (
-                "the registry is read-only" if call.method in _METHODS[found.kind] else "not a method of this endpoint"
-            )
+            why = "the registry is read-only" if call.method in METHODS[found.kind] else "not a method of this endpoint"
             raise Problem(405, "UNSUPPORTED", why, headers=(("Allow", ", ".join(allowed)),))
         match found.kind:
             case "ping":

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from provender.errors import IntegrityError, InvalidDocument, InvalidReference, Unsupported
-from provender.oci import Descriptor, Digest, Document
+from provender.oci import Descriptor, Digest, Document, Index, Manifest
+from provender.oci.media_types import ARTIFACT_MANIFEST_TYPES
 from provender.oci.reference import check_tag, is_tag
 from provender.server.calls import Call
 from provender.server.ranges import is_match
@@ -58,6 +59,8 @@ class Manifests:
         def store() -> tuple[Document, Digest | None]:
             document = _read(raw, media_type, digest)
             view = document.parse()
+            if document.descriptor.media_type not in ARTIFACT_MANIFEST_TYPES:
+                _check_whole(view)
             repository = self._store.writable(route.name, create=True)
             if not document.is_index and not self._allow_sparse:
                 _check_blobs(repository, view.successors())
@@ -106,6 +109,14 @@ def _read(raw: bytes, media_type: str | None, digest: Digest | None) -> Document
         return Document.read(raw, media_type=media_type, expected=digest)
     except (IntegrityError, InvalidDocument, InvalidReference, Unsupported) as error:
         raise problem_of(error, reading=False) from error
+
+
+def _check_whole(view: Manifest | Index) -> None:
+    """Problem if a field is not there that image-spec requires; readers are more lenient with what exists."""
+    if view.schema_version is None:
+        raise Problem(400, "MANIFEST_INVALID", "the manifest has no schemaVersion; it is to be 2")
+    if isinstance(view, Manifest) and view.config is None:
+        raise Problem(400, "MANIFEST_INVALID", "the manifest has no config; artifacts without one name the empty one")
 
 
 def _check_blobs(repository: WritableRepository, successors: tuple[Descriptor, ...]) -> None:

@@ -12,9 +12,10 @@ from typing import Final
 
 import msgspec
 
-from provender.errors import InvalidDocument, InvalidReference, Unsupported
+from provender.errors import InvalidDocument, Unsupported
 from provender.oci import Descriptor, Digest, Document
 from provender.oci.annotations import REF_NAME
+from provender.oci.digest import decode_digest
 from provender.oci.document import parse_json
 from provender.oci.media_types import INDEX
 from provender.oci.reference import is_tag
@@ -203,7 +204,7 @@ def _read(number: int, item: object) -> _Entry:
         descriptor = msgspec.convert(
             {"mediaType": "", **{key: value for key, value in fields.items() if value is not None}},
             Descriptor,
-            dec_hook=_decode,
+            dec_hook=decode_digest,
         )
     except msgspec.ValidationError as error:
         raise _invalid(f"entry {number}: {error}") from error
@@ -233,15 +234,6 @@ def _suffix(name: str) -> str | None:
     """The tag at the end of a full reference (`docker.io/library/x:tag`), which skopeo and containerd write as name."""
     head, colon, tail = name.rpartition(":")
     return tail if colon and head and "@" not in name and is_tag(tail) else None
-
-
-def _decode(kind: type, value: object) -> object:
-    if kind is Digest and isinstance(value, str):
-        try:
-            return Digest(value)
-        except InvalidReference as error:
-            raise ValueError(error.message) from error
-    raise NotImplementedError(f"no decoder for {kind.__name__}")
 
 
 def _invalid(why: str, code: str = "invalid-index") -> InvalidDocument:
