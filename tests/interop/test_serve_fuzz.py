@@ -41,7 +41,9 @@ def test_no_request_out_of_the_description_fails(
     said = run.stdout.decode()
     assert run.returncode == 0, said[said.find("FAILURES") :][:8000]
     log = server.log.read_text()
-    assert not re.findall(r"^\S+ (?:failure|warning) .*", log, re.MULTILINE)
+    # Some of the requests are no HTTP, which uvicorn notes.
+    bad = re.findall(r"^\S+ (?:failure|warning) .*", log, re.MULTILINE)
+    assert not [line for line in bad if "Invalid HTTP" not in line]
     assert "Traceback" not in log
     requests = len(re.findall(r"^\S+ request ", log, re.MULTILINE))
     assert requests > 300
