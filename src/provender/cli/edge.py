@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Final, TextIO
 
@@ -26,18 +27,28 @@ BROKEN_PIPE = 141
 _COMPLETION: Final = "_PROVENDER_COMPLETE"
 
 
-def guarded(arguments: list[str]) -> int:
-    """The exit status of the command line `arguments`, with everything said that there is to say."""
+def guarded(
+    arguments: list[str],
+    *,
+    command: click.Command = root,
+    name: str = "provender",
+    retell: Callable[[Console, BaseException], int | None] | None = None,
+) -> int:
+    """The exit status of the command line `arguments`, with everything said that there is to say.
+
+    `retell` says some failures in the words of another tool, and gives their exit status.
+    """
     _open_streams()
     console = Console.from_environment(os.environ)
     if _wants_json(arguments):  # known before the options are read, which may be what fails
         console.format = "json"
     handle_signals()
     try:
-        status = _run(arguments, console)
+        status = _run(arguments, console, command, name)
         sys.stdout.flush()
     except BaseException as error:
-        status = _report(console, error)
+        told = None if retell is None else retell(console, error)
+        status = _report(console, error) if told is None else told
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
@@ -51,13 +62,13 @@ def _wants_json(arguments: list[str]) -> bool:
     return "--format=json" in options or ("--format", "json") in pairwise(options)
 
 
-def _run(arguments: list[str], console: Console) -> int:
+def _run(arguments: list[str], console: Console, command: click.Command, name: str) -> int:
     if _COMPLETION in os.environ:
-        root.main(args=arguments, prog_name="provender", complete_var=_COMPLETION, standalone_mode=False, obj=console)
+        command.main(args=arguments, prog_name=name, complete_var=_COMPLETION, standalone_mode=False, obj=console)
         return 0
     # Not `main`, which has its own mind on Ctrl-C, SIGTERM and broken pipes.
-    with root.make_context("provender", list(arguments), obj=console) as ctx:
-        status = root.invoke(ctx)
+    with command.make_context(name, list(arguments), obj=console) as ctx:
+        status = command.invoke(ctx)
     return status if isinstance(status, int) else 0
 
 

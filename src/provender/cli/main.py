@@ -38,6 +38,7 @@ REGISTRY: Final[dict[str, tuple[str, str]]] = {
     "serve": ("serve", "Serve a store, a layout or memory as a registry."),
     "gc": ("gc", "Remove what no manifest of a store needs."),
     "registry": ("registry", "Logical registries: list, explain."),
+    "vendir": ("vendir", "Sync an existing vendir.yml."),
     "completion": ("completion", "Print a completion script for a shell."),
 }
 SECTIONS: Final = {"Project": PROJECT, "Artifacts": ARTIFACT, "Registries and set-up": REGISTRY}

@@ -1,0 +1,247 @@
+"""`provender vendir`: vendir's own command line over provender's engine; `import` leads from the one to the other."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from provender.cli.console import Console
+from provender.cli.options import console_of
+from provender.cli.vendir_flags import VendirCommand, VendirGroup, output_of, split_values, ui_options
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from provender.cli.vendir_output import VendirOutput
+    from provender.dialects.vendir.config import Configuration
+    from provender.dialects.vendir.lock import LockConfig
+    from provender.dialects.vendir.sync import SyncOptions
+
+
+@click.group("vendir", cls=VendirGroup, invoke_without_command=True)
+@ui_options
+@click.pass_context
+def command(ctx: click.Context) -> None:
+    """Sync an existing vendir.yml: vendir's flags and files, with ociArtifact, in parallel, all or nothing.
+
+    \b
+    Example:
+      provender vendir sync --locked
+    """
+    if ctx.invoked_subcommand is None:
+        raise click.UsageError("Use one of available subcommands: import, sync, tools, version")
+
+
+@command.command("sync", cls=VendirCommand)
+@click.option("-f", "--file", "files", multiple=True, metavar="FILE", help="Configuration, repeatable; - is stdin.")
+@click.option("--lock-file", default="vendir.lock.yml", show_default=True, metavar="FILE", help="The lock.")
+@click.option(
+    "-d", "--directory", "directories", multiple=True, metavar="DIR/SUB[=LOCAL]", help="Sync only this; from LOCAL."
+)
+@click.option("-l", "--locked", type=bool, default=False, help="Take exactly what the lock says.")
+@click.option("--lazy", type=bool, default=True, help="--lazy=false: fetch lazy contents as well.")
+@click.option("--chdir", default="", metavar="DIR", help="Change to this directory first.")
+@click.option(
+    "--dangerous-allow-all-symlink-destinations",
+    "allows_all_symlinks",
+    type=bool,
+    default=False,
+    help="Let links lead out of their managed directory.",
+)
+@ui_options
+@click.pass_context
+def sync(
+    ctx: click.Context,
+    files: tuple[str, ...],
+    lock_file: str,
+    directories: tuple[str, ...],
+    locked: bool,
+    lazy: bool,
+    chdir: str,
+    allows_all_symlinks: bool,
+) -> None:
+    """Make the managed directories equal to vendir.yml, and write vendir.lock.yml. All of it happens, or nothing.
+
+    \b
+    Example:
+      provender vendir sync
+      provender vendir sync -f vendir.yml -f secrets.yml --locked
+    """
+    from provender.dialects.vendir.config import Configuration, refuse_unsupported
+    from provender.dialects.vendir.lock_file import read_lock
+    from provender.dialects.vendir.overrides import Override, overridden
+    from provender.dialects.vendir.pinned import pinned
+    from provender.dialects.vendir.sync import SyncOptions
+
+    console, output = console_of(ctx), output_of(ctx)
+    if chdir:
+        _change_directory(chdir)
+    names = split_values(files) or ["vendir.yml"]
+    asked = Configuration.load(names, stdin=sys.stdin.buffer.read, warn=console.warning)
+    home = os.path.expanduser("~")
+    overrides = [Override.parse(text, home=home) for text in split_values(directories)]
+    asked = overridden(asked, overrides)
+    if overrides:
+        _print_config(output, "Config with overrides", asked)
+    refuse_unsupported(asked)
+    lock = read_lock(lock_file, is_required=locked)
+    meant = asked
+    if locked and lock is not None:
+        meant = asked.replaced(pinned(asked.config, lock, where=lock_file))
+        _print_config(output, "Config with locks", meant)
+    _flush(output)
+    options = SyncOptions(is_lazy=lazy, is_partial=bool(overrides), allows_all_symlinks=allows_all_symlinks)
+    is_kept = any(override.local is not None for override in overrides)
+    concluding = _concluding(output, lock_file, is_kept=is_kept, is_partial=bool(overrides))
+    _carry_out(console, output, asked, meant, lock, options, concluding)
+    output.line("Succeeded")
+    sys.stdout.write(output.finish())
+
+
+@command.command("version", cls=VendirCommand)
+@ui_options
+@click.pass_context
+def version(ctx: click.Context) -> None:
+    """Print the version of vendir that this stands for, and provender's own.
+
+    \b
+    Example:
+      provender vendir version
+    """
+    from provender import __version__
+    from provender.dialects.vendir.config import EMULATED_VERSION
+
+    output = output_of(ctx)
+    output.block(f"vendir version {EMULATED_VERSION} (provender {__version__})\n")
+    output.line("Succeeded")
+    sys.stdout.write(output.finish())
+
+
+@command.group("tools", cls=VendirGroup, invoke_without_command=True)
+@ui_options
+@click.pass_context
+def tools(ctx: click.Context) -> None:
+    """Tools.
+
+    \b
+    Example:
+      provender vendir tools sort-semver -v "1.0.0 v2.0.0" -c ">1.0.0"
+    """
+    if ctx.invoked_subcommand is None:
+        raise click.UsageError("Use one of available subcommands: sort-semver")
+
+
+command.add_command(tools, "t")
+
+
+@tools.command("sort-semver", cls=VendirCommand)
+@click.option("-c", "--constraint", "constraints", multiple=True, metavar="RANGE", help="For example '>=1.0.0 <2.0.0'.")
+@click.option("-v", "--version", "versions", multiple=True, metavar="LIST", help="Versions, separated by spaces.")
+@click.option("--prerelease", type=bool, default=False, help="Let prereleases take part.")
+@click.option("--prerelease-identifier", "identifiers", multiple=True, metavar="NAME", help="Only such prereleases.")
+@ui_options
+@click.pass_context
+def sort_semver(
+    ctx: click.Context,
+    constraints: tuple[str, ...],
+    versions: tuple[str, ...],
+    prerelease: bool,
+    identifiers: tuple[str, ...],
+) -> None:
+    """Sort versions, lowest first, and name the highest one.
+
+    \b
+    Example:
+      provender vendir tools sort-semver -v "v0.9.0 v1.2.0 v1.10.0"
+    """
+    from provender.dialects.vendir.semver import Prereleases, sorted_matching
+
+    output = output_of(ctx)
+    texts = [text for value in split_values(versions) for text in value.split()]
+    names = split_values(identifiers)
+    wanted = Prereleases(tuple(names)) if prerelease or names else None
+    found = sorted_matching(texts, ", ".join(split_values(constraints)), wanted)
+    output.table("Versions", "Version", found)
+    if found:
+        output.line(f"Highest version: {found[-1]}")
+    output.line("Succeeded")
+    sys.stdout.write(output.finish())
+
+
+def _carry_out(
+    console: Console,
+    output: VendirOutput,
+    asked: Configuration,
+    meant: Configuration,
+    lock: LockConfig | None,
+    options: SyncOptions,
+    concluding: Callable[[LockConfig], Callable[[], None] | None],
+) -> None:
+    from provender.cli.vendir_fetchers import fetchers
+    from provender.dialects.vendir.sync import Synchroniser
+
+    progress = console.progress()
+
+    def say(text: str) -> None:
+        output.line(text)
+        _flush(output)
+
+    try:
+        with fetchers(console, asked.references, meant.config, jobs=options.jobs) as found:
+            synchroniser = Synchroniser(
+                Path.cwd(),
+                found,
+                progress=progress,
+                say=say,
+                on_wait=lambda: console.note("waiting for another provender that works in this directory"),
+            )
+            synchroniser.run(asked, meant, lock, options, conclude=concluding)
+    finally:
+        console.stop_progress()
+
+
+def _concluding(
+    output: VendirOutput, lock_file: str, *, is_kept: bool, is_partial: bool
+) -> Callable[[LockConfig], Callable[[], None] | None]:
+    """What is done once everything is in place: print the lock, and write it unless local directories stand in it."""
+    from provender.dialects.vendir.lock_file import read_lock, write_lock
+
+    def conclude(new: LockConfig) -> Callable[[], None] | None:
+        if is_partial and os.path.exists(lock_file):
+            old = read_lock(lock_file, is_required=True)
+            new = old.merged(new) if old is not None else new
+        output.line("Lock config")
+        output.block(new.dump().decode())
+        if is_kept:
+            output.line(f"Lock config is not saved to '{lock_file}' due to command line overrides")
+            return None
+        return write_lock(lock_file, new)
+
+    return conclude
+
+
+def _change_directory(path: str) -> None:
+    from provender.errors import NotFound
+
+    try:
+        os.chdir(path)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise NotFound(
+            f"Running chdir: chdir {path}: {(error.strerror or '').lower()}",
+            code="no-such-directory",
+            where="--chdir",
+            hint="name a directory that is there",
+        ) from error
+
+
+def _print_config(output: VendirOutput, title: str, configuration: Configuration) -> None:
+    output.line(title)
+    output.block(configuration.dump())
+
+
+def _flush(output: VendirOutput) -> None:
+    sys.stdout.write(output.take())

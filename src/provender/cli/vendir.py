@@ -1,0 +1,67 @@
+"""The entry point `provender-vendir`: takes exactly vendir's command line, prints and exits as vendir does."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+
+import click
+
+from provender.cli.console import Console, clean
+from provender.errors import ProvenderError
+
+_NO_OPTION = re.compile(r"No such option: (-\S+)")
+
+
+def run() -> None:
+    """Run the command line of this process, and exit with its status: 0, or 1 after any failure."""
+    from provender.cli.commands.vendir import command
+    from provender.cli.edge import guarded
+
+    status = guarded(_arguments(sys.argv[1:]), command=command, name="vendir", retell=_retell)
+    os._exit(status)
+
+
+def _arguments(arguments: list[str]) -> list[str]:
+    return ["version"] if arguments == ["--version"] else arguments
+
+
+def _retell(console: Console, error: BaseException) -> int | None:
+    """The exit status once the error is told as vendir tells it; None for what it has no words of its own for."""
+    match error:
+        case click.exceptions.Exit() | click.Abort() | SystemExit() | KeyboardInterrupt() | BrokenPipeError():
+            return None
+        case click.UsageError():
+            message, where, hint = _usage(error), None, None
+        case ProvenderError():
+            message, where, hint = error.message, error.where, error.hint
+        case OSError():
+            message, where, hint = str(error), None, None
+        case _:
+            return None
+    console.stop_progress()
+    from provender.cli.vendir_output import multi_line
+
+    lines = [f"vendir: Error: {multi_line(clean(message))}"]
+    lines += [f"  at {clean(where)}"] if where else []
+    lines += [f"  fix {clean(hint)}"] if hint else []
+    text = "\n".join(lines)
+    sys.stdout.flush()
+    sys.stderr.write(f"{console.paint(text, 'red', stream=sys.stderr)}\n")
+    sys.stderr.flush()
+    return 1
+
+
+def _usage(error: click.UsageError) -> str:
+    """A wrong command line in cobra's words."""
+    if isinstance(error, click.NoSuchOption):
+        name = error.option_name
+        return f"unknown flag: {name}" if name.startswith("--") else f"unknown shorthand flag: {name[1:2]!r} in {name}"
+    if isinstance(error, click.BadOptionUsage) and "requires an argument" in error.message:
+        return f"flag needs an argument: {error.option_name}"
+    path = error.ctx.command_path if error.ctx is not None else "vendir"
+    if error.message.startswith("Got unexpected extra argument"):
+        extra = error.message.partition("(")[2].rstrip(")").split(" ")[0]
+        return f"command '{path}' does not accept extra arguments '{extra}'"
+    return error.format_message()

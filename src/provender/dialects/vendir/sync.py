@@ -1,0 +1,417 @@
+"""Sync: makes managed directories equal to a vendir configuration, all of them or none, and writes the lock last.
+
+In order: ask what is meant, for everything at once (`fetch`); look what lies there already (`record`); lay and filter
+the rest in directories beside the managed ones; check links; exchange the directories; write the lock. The outcome is
+that of vendir's own sync; only that a failure anywhere changes nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from provender.dialects.vendir.config import Configuration, entire_path, within
+from provender.dialects.vendir.describe import described
+from provender.dialects.vendir.exchange import Exchange
+from provender.dialects.vendir.fetch import Fetch, Fetcher, Work, identity_of
+from provender.dialects.vendir.filter import apply_filter, apply_new_root, copy_ignored, link_tree, same_trees
+from provender.dialects.vendir.go_yaml import dump
+from provender.dialects.vendir.lock import LockConfig, LockContents, LockDirectory, LockNothing
+from provender.dialects.vendir.record import ContentsRecord, Records
+from provender.dialects.vendir.schema import Contents, Directory
+from provender.dialects.vendir.symlinks import check_symlinks
+from provender.errors import InvalidProject, NotFound, ProvenderError
+from provender.project.state import State
+from provender.storage.files import FileLock
+from provender.transfer.pool import Cancellation, run_all
+from provender.transfer.progress import NO_PROGRESS, Progress
+
+__all__ = ["SyncOptions", "Synchroniser", "config_digest"]
+
+_WORDS: Final = {
+    "git": "git contents",
+    "http": "HTTP contents",
+    "image": "image contents",
+    "imgpkgBundle": "imgpkgBundle contents",
+    "ociArtifact": "OCI artifact contents",
+    "githubRelease": "github release contents",
+    "helmChart": "helm chart contents",
+    "inline": "inline contents",
+}
+
+
+class SyncOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """How a run goes about it."""
+
+    is_lazy: bool = True
+    """Contents that are marked lazy are left alone while their configuration is the same."""
+    is_partial: bool = False
+    """Only these contents are replaced; what else lies in their managed directories stays."""
+    allows_all_symlinks: bool = False
+    jobs: int = 8
+    wait_s: float = 600.0
+
+
+class Synchroniser:
+    """Carries out a sync in the working directory `directory`.
+
+    `fetchers` by the source's name in the configuration; `say` gets vendir's progress lines, `on_wait` is called once
+    when another run has to be waited for.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        fetchers: Mapping[str, Fetcher],
+        *,
+        progress: Progress = NO_PROGRESS,
+        say: Callable[[str], None],
+        on_wait: Callable[[], None] | None = None,
+    ) -> None:
+        self._directory = Path(os.path.abspath(directory))
+        self._fetchers = fetchers
+        self._progress = progress
+        self._say = say
+        self._on_wait = on_wait
+
+    def run(
+        self,
+        asked: Configuration,
+        meant: Configuration,
+        lock: LockConfig | None,
+        options: SyncOptions,
+        *,
+        conclude: Callable[[LockConfig], Callable[[], None] | None],
+    ) -> LockConfig:
+        """The new lock of these directories, in the order of the configuration.
+
+        `asked` is the configuration as written, `meant` with what a lock pins (the same without one), `lock` the
+        existing one. `conclude` gets the new lock once everything is in place; it writes, and gives a way to take that
+        back. After any error everything is as it was.
+        """
+        place = State.prepare(self._directory)
+        with FileLock(place / "lock", timeout_s=options.wait_s, what="this directory", on_wait=self._on_wait):
+            run = _Run(self._directory, self._fetchers, self._progress, options)
+            return run.sync(asked, meant, lock or LockConfig(), self._say, conclude)
+
+
+class _Item(msgspec.Struct):
+    """One of the contents on its way."""
+
+    directory: Directory
+    asked: Contents
+    meant: Contents
+    path: str
+    """As vendir spells it, from the working directory."""
+    target: str
+    """Absolute."""
+    place: str | None
+    old_lock: LockContents | None
+    digest: str
+    is_lazy: bool = False
+    fetch: Fetch | None = None
+    identity: str = ""
+    is_right: bool = False
+    """What lies there is what is wanted."""
+    lock: LockContents | None = None
+    staged: str = ""
+    record: ContentsRecord | None = None
+
+
+class _Run:
+    """One run, under the directory's lock."""
+
+    def __init__(
+        self, directory: Path, fetchers: Mapping[str, Fetcher], progress: Progress, options: SyncOptions
+    ) -> None:
+        self._directory = directory
+        self._fetchers = fetchers
+        self._options = options
+        self._records = Records.load(directory)
+        umask = os.umask(0o022)
+        os.umask(umask)
+        self._cancellation = Cancellation()
+        self._work = Work(jobs=options.jobs, progress=progress, cancellation=self._cancellation, umask=umask)
+
+    def sync(
+        self,
+        asked: Configuration,
+        meant: Configuration,
+        lock: LockConfig,
+        say: Callable[[str], None],
+        conclude: Callable[[LockConfig], Callable[[], None] | None],
+    ) -> LockConfig:
+        items = self._items(asked, meant, lock)
+        for directory in asked.config.directories:
+            self._check_place(directory)
+        with Exchange(self._directory) as exchange:
+            exchange.recover([self._managed(directory) for directory in asked.config.directories])
+            for item in items:
+                self._announce(item, say)
+            self._resolve(items)
+            self._look(items)
+            self._lay([item for item in items if not item.is_right], exchange)
+            changed = self._changed(asked, items)
+            self._carry([item for item in items if item.target in changed and item.is_right], exchange)
+            new = _new_lock(asked, items)
+            self._place(asked, items, changed, exchange)
+            exchange.carry_out(lambda: conclude(new))
+        self._remember(items)
+        return new
+
+    # --- what there is to do
+
+    def _items(self, asked: Configuration, meant: Configuration, lock: LockConfig) -> list[_Item]:
+        items: list[_Item] = []
+        for directory, pinned in zip(asked.config.directories, meant.config.directories, strict=True):
+            known = lock.find_directory(directory.path)
+            for contents, wish in zip(directory.contents, pinned.contents, strict=True):
+                path = entire_path(directory, contents)
+                items.append(
+                    _Item(
+                        directory=directory,
+                        asked=contents,
+                        meant=wish,
+                        path=path,
+                        target=os.path.join(self._directory, path),
+                        place=asked.places.get(path),
+                        old_lock=known.find(contents.path) if known is not None else None,
+                        digest=config_digest(contents),
+                    )
+                )
+        for item in items:
+            old = item.old_lock.config_digest if item.old_lock is not None else ""
+            item.is_lazy = self._options.is_lazy and item.asked.lazy and old == item.digest
+        return items
+
+    def _managed(self, directory: Directory) -> str:
+        return os.path.normpath(os.path.join(self._directory, directory.path))
+
+    def _check_place(self, directory: Directory) -> None:
+        path = self._managed(directory)
+        here = os.fspath(self._directory)
+        parts = os.path.relpath(path, here).split(os.sep)
+        if here == path or here.startswith(path.rstrip("/") + "/") or parts[0] in (".git", ".provender"):
+            raise InvalidProject(
+                f"the managed directory '{directory.path}' holds the working directory, or files of version control",
+                code="reserved-destination",
+                where=path,
+                hint="everything else in a managed directory is removed; choose one of its own, such as vendor",
+            )
+
+    def _announce(self, item: _Item, say: Callable[[str], None]) -> None:
+        spot = f"{item.directory.path} + {item.asked.path}"
+        if item.is_lazy:
+            say(f"Skipping fetch: {spot} (flagged as lazy, config has not changed since last sync)")
+        else:
+            say(f"Fetching: {spot} ({described(item.meant)})")
+
+    # --- asking and looking
+
+    def _resolve(self, items: Sequence[_Item]) -> None:
+        """Ask for everything at once what it means now."""
+
+        def asking(item: _Item) -> Callable[[], None]:
+            def ask() -> None:
+                self._cancellation.check()
+                try:
+                    item.fetch = self._fetchers[item.meant.sources[0]].resolve(item.meant, self._pin(item), self._work)
+                except ProvenderError as error:
+                    _locate(error, item)
+                    raise
+
+            return ask
+
+        wanted = [item for item in items if not item.is_lazy and item.asked.manual is None]
+        run_all([asking(item) for item in wanted], jobs=self._options.jobs, cancellation=self._cancellation)
+
+    def _pin(self, item: _Item) -> LockContents | None:
+        return item.old_lock if item.meant is not item.asked else None
+
+    def _look(self, items: Sequence[_Item]) -> None:
+        """Find out which of the contents lie there as they are wanted."""
+        for item in items:
+            if item.is_lazy or item.asked.manual is not None:
+                self._require_present(item)
+                item.is_right = True
+                item.lock = item.old_lock if item.is_lazy else LockContents(manual=LockNothing())
+                continue
+            known = item.fetch.identity if item.fetch is not None else None
+            if known is None:
+                continue
+            options = (item.asked.include_paths, item.asked.exclude_paths, item.asked.ignore_paths, item.asked.legal)
+            modes = (item.asked.permissions, item.directory.permissions, self._work.umask)
+            item.identity = identity_of(known, options, item.asked.new_root_path, modes)
+            record = self._records.contents.get(item.target)
+            if record is not None and record.identity == item.identity and record.holds(item.target):
+                item.is_right, item.lock, item.record = True, record.lock, record
+
+    def _require_present(self, item: _Item) -> None:
+        if os.path.isdir(item.target) and not os.path.islink(item.target):
+            return
+        if item.is_lazy:
+            raise NotFound(
+                f"Lazy content missing. Run sync with --lazy=false to fix. '{item.directory.path}': "
+                f"lstat {item.path}: no such file or directory",
+                code="lazy-missing",
+                where=item.place,
+                hint="sync once with --lazy=false",
+            )
+        error = NotFound(
+            f"Moving directory '{item.path}' to staging dir: it is no directory that is there",
+            code="manual-missing",
+            hint=f"put the files into {item.path} first; contents that are 'manual' are never fetched",
+        )
+        _locate(error, item)
+        raise error
+
+    def _changed(self, asked: Configuration, items: Sequence[_Item]) -> frozenset[str]:
+        """The targets that are replaced: in a full sync all of a managed directory, if one thing in it is not right."""
+        if self._options.is_partial:
+            return frozenset(item.target for item in items if not item.is_right)
+        changed: set[str] = set()
+        for directory in asked.config.directories:
+            mine = [item for item in items if item.directory is directory]
+            if not all(item.is_right for item in mine) or self._has_more(directory, mine):
+                changed.update(item.target for item in mine)
+        return frozenset(changed)
+
+    def _has_more(self, directory: Directory, items: Sequence[_Item]) -> bool:
+        """True if there is anything in a managed directory but its contents, or it is not there."""
+        top = self._managed(directory)
+        targets = {item.target for item in items}
+        if top in targets:
+            return False
+        above = {top}
+        for target in targets:
+            parent = os.path.dirname(target)
+            while parent.startswith(f"{top}/"):
+                above.add(parent)
+                parent = os.path.dirname(parent)
+        try:
+            return any(
+                entry.path not in targets and not (entry.path in above and entry.is_dir(follow_symlinks=False))
+                for place in above
+                for entry in os.scandir(place)
+            )
+        except OSError:
+            return True
+
+    # --- laying
+
+    def _lay(self, items: Sequence[_Item], exchange: Exchange) -> None:
+        """Fetch into staged directories, side by side. What turns out to lie there already is right."""
+        for item in items:
+            item.staged = exchange.stage(self._managed(item.directory))
+        jobs = max(1, self._options.jobs // max(1, min(len(items), self._options.jobs)))
+        work = msgspec.structs.replace(self._work, jobs=jobs)
+
+        def laying(item: _Item) -> Callable[[], None]:
+            def lay() -> None:
+                self._cancellation.check()
+                try:
+                    self._fetch(item, work)
+                except ProvenderError as error:
+                    _locate(error, item)
+                    raise
+                item.is_right = same_trees(item.staged, item.target)
+
+            return lay
+
+        run_all([laying(item) for item in items], jobs=self._options.jobs, cancellation=self._cancellation)
+
+    def _carry(self, items: Sequence[_Item], exchange: Exchange) -> None:
+        """Have what stays in a replaced directory staged too: the same files, by a further name."""
+        for item in items:
+            item.staged = exchange.stage(self._managed(item.directory))
+            link_tree(item.target, item.staged)
+
+    def _fetch(self, item: _Item, work: Work) -> None:
+        contents = item.asked
+        os.mkdir(item.staged, 0o700)
+        if item.fetch is None:
+            raise InvalidProject(f"{item.path} has no source", code="no-source")
+        item.lock = item.fetch.lay(item.staged, work)
+        apply_filter(item.staged, contents)
+        if contents.new_root_path:
+            apply_new_root(item.staged, contents.new_root_path)
+        if os.path.isdir(item.target) and not os.path.islink(item.target):
+            copy_ignored(item.target, item.staged, contents.ignore_paths)
+        mode = contents.permissions if contents.permissions is not None else item.directory.permissions
+        if mode is not None:
+            os.chmod(item.staged, mode & 0o7777)
+
+    def _place(self, asked: Configuration, items: Sequence[_Item], changed: frozenset[str], exchange: Exchange) -> None:
+        """Give the exchange what it is to put where, once the links in it are checked."""
+        for directory in asked.config.directories:
+            mine = [item for item in items if item.directory is directory and item.target in changed]
+            top = self._managed(directory)
+            if not self._options.allows_all_symlinks:
+                check_symlinks(top, {item.target: item.staged for item in mine})
+            if mine and (self._options.is_partial or mine[0].target == top):
+                for item in mine:
+                    exchange.replace(item.target, item.staged)
+            elif mine:
+                frame = exchange.frame(top, {os.path.relpath(item.target, top): item.staged for item in mine})
+                exchange.replace(top, frame)
+            elif not self._options.is_partial and not directory.contents:
+                exchange.replace(top, exchange.frame(top, {}))
+            if directory.permissions is not None and (mine or os.path.isdir(top)):
+                exchange.chmod(top, directory.permissions & 0o7777)
+
+    def _remember(self, items: Sequence[_Item]) -> None:
+        """Note what was laid; without that the next run only takes longer."""
+        records = dict(self._records.contents)
+        for item in items:
+            if not item.identity or item.lock is None:
+                records.pop(item.target, None)
+            elif item.staged or item.record is None:
+                try:
+                    records[item.target] = ContentsRecord.take(item.target, identity=item.identity, lock=item.lock)
+                except OSError:
+                    records.pop(item.target, None)
+        if records != self._records.contents:
+            try:
+                Records(contents=records).write(self._directory)
+            except OSError:
+                shutil.rmtree(self._directory / ".provender" / "vendir.json", ignore_errors=True)
+
+
+def config_digest(contents: Contents) -> str:
+    """What vendir notes of lazy contents: the digest of their configuration as it marshals it."""
+    import hashlib
+
+    return hashlib.sha256(dump(msgspec.to_builtins(contents)).encode()).hexdigest()
+
+
+def _new_lock(asked: Configuration, items: Sequence[_Item]) -> LockConfig:
+    directories = [
+        LockDirectory(
+            path=directory.path,
+            contents=tuple(_entry(item) for item in items if item.directory is directory),
+        )
+        for directory in asked.config.directories
+    ]
+    return LockConfig(directories=tuple(directories))
+
+
+def _entry(item: _Item) -> LockContents:
+    if item.is_lazy and item.old_lock is not None:
+        return item.old_lock
+    digest = item.digest if item.asked.lazy else ""
+    return msgspec.structs.replace(item.lock or LockContents(), path=item.asked.path, config_digest=digest)
+
+
+def _locate(error: ProvenderError, item: _Item) -> None:
+    """Give the error the chain that vendir puts before it, and the place in the configuration."""
+    words = _WORDS.get(item.meant.sources[0])
+    if words is not None:
+        within(error, f"Syncing directory '{item.asked.path}' with {words}")
+    within(error, f"Syncing directory '{item.directory.path}'")
+    if item.place is not None:
+        error.where = item.place if error.where is None else f"{error.where}, asked for at {item.place}"
