@@ -63,6 +63,8 @@ class Member(msgspec.Struct, frozen=True, gc=False):
     executable: bool
     link: str
     """The unchecked target of a link."""
+    mode: int = 0
+    """The permissions of a file, as the archive has them."""
 
 
 def extract_tar(
@@ -232,7 +234,7 @@ class TarReader:
                 path = self._path(text)
                 self._left = size
                 self._padding = -size % BLOCK_BYTES
-                return Member(path, "file", size, header.mode & 0o100 != 0, "")
+                return Member(path, "file", size, header.mode & 0o100 != 0, "", header.mode & 0o777)
             kind = b"5"
         found = _KINDS.get(kind)
         if found is None:

@@ -71,12 +71,7 @@ class Exchange:
         """All of it, then `conclude`, which gives a way to take it back; after an error everything is as it was."""
         is_done = False
         try:
-            if self._replacements:
-                settle()
-            for destination, staged in self._replacements:
-                self._put(destination, staged)
-            for path, mode in self._modes:
-                self._set_mode(path, mode)
+            self._place_all()
             undo = conclude()
             if undo is not None:
                 self._swap.on_roll_back(undo)
@@ -100,6 +95,14 @@ class Exchange:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
     ) -> None:
         _insist(self.close)
+
+    def _place_all(self) -> None:
+        if self._replacements:
+            settle()
+        for destination, staged in self._replacements:
+            self._put(destination, staged)
+        for path, mode in self._modes:
+            self._set_mode(path, mode)
 
     def _put(self, destination: str, staged: str) -> None:
         parent = os.path.dirname(destination)

@@ -51,5 +51,5 @@ class Fetcher(Protocol):
 
 def identity_of(*parts: object) -> str:
     """A digest over plain values, and over the version of the program that lays them."""
-    raw = msgspec.json.encode([__version__, *parts], order="deterministic")
+    raw = msgspec.json.encode([__version__, *parts], order="deterministic", enc_hook=str)
     return f"sha256:{hashlib.sha256(raw).hexdigest()}"

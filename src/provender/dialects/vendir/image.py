@@ -1,0 +1,149 @@
+"""Contents from container images: `image` and `imgpkgBundle`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+from provender.dialects.vendir.bundle import Bundle
+from provender.dialects.vendir.config import within
+from provender.dialects.vendir.fetch import Fetch, Work, identity_of
+from provender.dialects.vendir.image_reference import ImageReference
+from provender.dialects.vendir.image_tree import lay_image
+from provender.dialects.vendir.lock import LockContents, LockImage, LockImgpkgBundle
+from provender.dialects.vendir.registries import Access, Registries, Repository
+from provender.dialects.vendir.schema import Contents, SecretRef
+from provender.dialects.vendir.semver import VersionSelection, select_highest
+from provender.errors import InvalidProject, ProvenderError, Unsupported
+from provender.oci import Digest, Document
+
+__all__ = ["BundleFetcher", "ImageFetcher", "secret_name"]
+
+
+class ImageFetcher:
+    """`image`: the files of an image's layers."""
+
+    def __init__(self, registries: Registries) -> None:
+        self._registries = registries
+
+    def resolve(self, contents: Contents, locked: LockContents | None, work: Work) -> Fetch:
+        del work
+        image = contents.image
+        if image is None or not image.url:
+            raise _empty("URL", "image: {url: registry.example/team/app:1.0}")
+        access = Access(secret=secret_name(image.secret_ref), skips_tls_verify=image.dangerous_skip_tls_verify)
+        pinned = locked.image.tag if locked is not None and locked.image is not None else None
+        found = _resolve(self._registries, image.url, image.tag_selection, access, pinned)
+        return _ImageFetch(found)
+
+
+class BundleFetcher:
+    """`imgpkgBundle`: the files of a bundle, with its lock of images pointing to where they are."""
+
+    def __init__(self, registries: Registries) -> None:
+        self._registries = registries
+
+    def resolve(self, contents: Contents, locked: LockContents | None, work: Work) -> Fetch:
+        del work
+        bundle = contents.imgpkg_bundle
+        if bundle is None or not bundle.image:
+            raise _empty("image", "imgpkgBundle: {image: registry.example/team/bundle:1.0}")
+        access = Access(
+            secret=secret_name(bundle.secret_ref),
+            skips_tls_verify=bundle.dangerous_skip_tls_verify,
+            authorities=bundle.additional_ca_certificates,
+        )
+        pinned = locked.imgpkg_bundle.tag if locked is not None and locked.imgpkg_bundle is not None else None
+        found = _resolve(self._registries, bundle.image, bundle.tag_selection, access, pinned)
+        return _BundleFetch(found, is_recursive=bundle.recursive)
+
+
+class _Found(msgspec.Struct, frozen=True):
+    """An image that a reference leads to. `open` gives its repository, `opened` another one's of the same access."""
+
+    repository: str
+    digest: Digest
+    tag: str
+    open: Callable[[], Repository]
+    opened: Callable[[str], Repository]
+
+    @property
+    def url(self) -> str:
+        return f"{self.repository}@{self.digest}"
+
+
+def _resolve(
+    registries: Registries, text: str, selection: VersionSelection | None, access: Access, pinned: str | None
+) -> _Found:
+    """The image; asks the registry unless a digest is given."""
+    registries.check(access)
+
+    def opened(name: str) -> Repository:
+        return registries.open(ImageReference.parse(name).reference, access)
+
+    if selection is not None:
+        tags = list(registries.open(ImageReference.parse(text).reference, access).tags())
+        try:
+            text = f"{text}:{select_highest(tags, selection)}"
+        except ProvenderError as error:
+            raise within(error, "Determining tag selection") from error
+    image = ImageReference.parse(text)
+    reference = image.reference
+
+    def open_() -> Repository:
+        return registries.open(reference, access)
+
+    digest = reference.digest
+    if digest is None:
+        document = open_().resolve(reference.tag or "latest")
+        _check_image(document)
+        digest = document.digest
+    return _Found(image.repository, digest, pinned or image.typed_tag, open_, opened)
+
+
+class _ImageFetch:
+    def __init__(self, found: _Found) -> None:
+        self._found = found
+        self.identity = identity_of("image", found.digest)
+
+    def lay(self, staging: str, work: Work) -> LockContents:
+        repository = self._found.open()
+        document = repository.resolve(str(self._found.digest))
+        _check_image(document)
+        lay_image(document.manifest().layers, repository, staging, work)
+        return LockContents(image=LockImage(url=self._found.url, tag=self._found.tag))
+
+
+class _BundleFetch:
+    def __init__(self, found: _Found, *, is_recursive: bool) -> None:
+        self._found = found
+        self._is_recursive = is_recursive
+        self.identity = identity_of("imgpkgBundle", found.url, is_recursive)
+
+    def lay(self, staging: str, work: Work) -> LockContents:
+        bundle = Bundle(self._found.repository, self._found.digest, self._found.opened)
+        bundle.lay(staging, work, is_recursive=self._is_recursive)
+        return LockContents(imgpkg_bundle=LockImgpkgBundle(image=self._found.url, tag=self._found.tag))
+
+
+def secret_name(ref: SecretRef | None) -> str:
+    """The name of a Secret, or nothing."""
+    return "" if ref is None else ref.name
+
+
+def _check_image(document: Document) -> None:
+    if document.is_index:
+        children = ", ".join(
+            f"{child.digest} ({child.platform})" if child.platform else str(child.digest)
+            for child in document.index().manifests[:10]
+        )
+        raise Unsupported(
+            "Unable to pull non-images, such as image indexes. (hint: provide a specific digest to the image instead)",
+            code="image-index",
+            hint=f"it has {children}"[:500],
+        )
+
+
+def _empty(what: str, example: str) -> InvalidProject:
+    return InvalidProject(f"Expected non-empty {what}", code="missing-value", hint=f"write {example}")
