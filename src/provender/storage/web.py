@@ -1,0 +1,232 @@
+"""Plain downloads over HTTP: files, archives, indexes and APIs that are no registry.
+
+Storage layer, over the registry client's wire: its redirects (credentials never leave their origin), gates, retries and
+TLS. A body goes to a sink as it arrives, hashed and counted.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from typing import Final, Protocol
+
+import msgspec
+
+from provender.errors import Denied, IntegrityError, InvalidProject, NotFound, RateLimited, Unauthorized, Unavailable
+from provender.storage.registry.gate import Gates
+from provender.storage.registry.origin import Origin
+from provender.storage.registry.redact import printable, shown_url
+from provender.storage.registry.retry import RetryPolicy, Timing
+from provender.storage.registry.tls import TlsSettings
+from provender.storage.registry.transport import Request, Transport
+from provender.storage.registry.wire import Hop, Wire
+
+__all__ = ["Download", "Sink", "WebClient", "basic_authorization"]
+
+_CHUNK_BYTES: Final = 1 << 20
+_MAX_URL: Final = 4096
+
+
+class Sink(Protocol):
+    """Where a body goes. `restart` forgets what came, when a download begins anew."""
+
+    def write(self, chunk: bytes, /) -> object: ...
+    def restart(self) -> None: ...
+
+
+class Download(msgspec.Struct, frozen=True, kw_only=True):
+    """What came: how much, its sha256, and from where in the end."""
+
+    url: str
+    headers: Mapping[str, str]
+    size_bytes: int
+    sha256: str
+
+
+class WebClient:
+    """Sends GET requests, side by side from several threads; one wire for each origin."""
+
+    def __init__(
+        self,
+        transport: Transport,
+        *,
+        policy: RetryPolicy | None = None,
+        timing: Timing | None = None,
+        gates: Gates | None = None,
+        announce: Callable[[str], None] | None = None,
+    ) -> None:
+        self._transport = transport
+        self._policy = policy or RetryPolicy()
+        self._timing = timing or Timing()
+        self._gates = gates or Gates(timing=self._timing)
+        self._announce = announce
+
+    def download(
+        self,
+        url: str,
+        sink: Sink,
+        *,
+        limit_bytes: int,
+        authorization: str | None = None,
+        accept: str = "*/*",
+        tick: Callable[[int], None] | None = None,
+    ) -> Download:
+        """The body of `url`, written to `sink`. `tick` hears of each piece's size, and may raise to end it.
+
+        Raises NotFound, Unauthorized, Denied, RateLimited or Unavailable by the status, IntegrityError (code
+        `too-large`) for a body over the limit, InvalidProject for what is no http or https URL.
+        """
+        origin = _origin(url)
+        wire = Wire(
+            self._transport,
+            origin,
+            tls=TlsSettings(),
+            policy=self._policy,
+            timing=self._timing,
+            gates=self._gates,
+            announce=self._announce,
+        )
+        headers = {"Accept": accept}
+        if authorization is not None:
+            headers["Authorization"] = authorization
+        request = Request(method="GET", url=url, headers=headers)
+        where = f"GET {shown_url(url)}"
+        result = wire.persist(lambda: _attempt(wire, request, sink, limit_bytes, tick), replayable=True, where=where)
+        if result.download is None:
+            raise _failed(result, where, has_credentials=authorization is not None)
+        return result.download
+
+    def json(
+        self, url: str, *, limit_bytes: int, authorization: str | None = None, accept: str = "application/json"
+    ) -> tuple[object, Mapping[str, str]]:
+        """The JSON behind `url`, and the answer's headers."""
+        memory = _Memory()
+        found = self.download(url, memory, limit_bytes=limit_bytes, authorization=authorization, accept=accept)
+        try:
+            return json.loads(memory.content), found.headers
+        except (ValueError, RecursionError) as error:
+            raise Unavailable(
+                "the answer is no JSON",
+                code="unusable-answer",
+                where=f"GET {shown_url(url)}",
+                hint="look at what the address gives in a browser",
+                retryable=False,
+                exit_status=69,
+            ) from error
+
+    def content(self, url: str, *, limit_bytes: int, authorization: str | None = None) -> bytes:
+        """The whole body of `url`, which is small."""
+        memory = _Memory()
+        self.download(url, memory, limit_bytes=limit_bytes, authorization=authorization)
+        return memory.content
+
+
+def basic_authorization(username: str, password: str) -> str:
+    """The header's value for a user name and a password (RFC 7617)."""
+    return f"Basic {base64.b64encode(f'{username}:{password}'.encode()).decode()}"
+
+
+class _Memory:
+    """A sink in memory."""
+
+    def __init__(self) -> None:
+        self._chunks: list[bytes] = []
+
+    @property
+    def content(self) -> bytes:
+        return b"".join(self._chunks)
+
+    def write(self, chunk: bytes, /) -> object:
+        self._chunks.append(chunk)
+        return None
+
+    def restart(self) -> None:
+        self._chunks.clear()
+
+
+class _Result(msgspec.Struct, frozen=True):
+    """One attempt: the download, or what was answered instead."""
+
+    status: int
+    headers: Mapping[str, str]
+    text: str = ""
+    download: Download | None = None
+
+
+def _attempt(wire: Wire, request: Request, sink: Sink, limit_bytes: int, tick: Callable[[int], None] | None) -> _Result:
+    hop = wire.send(request)
+    if hop.status != 200:
+        answer = hop.answer(_CHUNK_BYTES)
+        return _Result(hop.status, hop.headers, printable(answer.body.decode("utf-8", "replace"), 300))
+    try:
+        return _Result(200, hop.headers, download=_received(hop, sink, limit_bytes, tick))
+    finally:
+        hop.response.close()
+
+
+def _received(hop: Hop, sink: Sink, limit_bytes: int, tick: Callable[[int], None] | None) -> Download:
+    sink.restart()
+    hasher = hashlib.sha256()
+    size = 0
+    while chunk := hop.response.read(_CHUNK_BYTES):
+        size += len(chunk)
+        if size > limit_bytes:
+            raise IntegrityError(
+                f"the answer has more than {limit_bytes} bytes",
+                code="too-large",
+                where=f"GET {shown_url(hop.url)}",
+                hint="nothing of it was kept; check the address",
+            )
+        hasher.update(chunk)
+        sink.write(chunk)
+        if tick is not None:
+            tick(len(chunk))
+    return Download(url=hop.url, headers=hop.headers, size_bytes=size, sha256=hasher.hexdigest())
+
+
+def _origin(url: str) -> Origin:
+    if len(url) > _MAX_URL or any(ord(char) < 0x21 or ord(char) == 0x7F for char in url):
+        raise _bad_url(url)
+    try:
+        return Origin.of(url)
+    except Unavailable as error:
+        raise _bad_url(url) from error
+
+
+def _bad_url(url: str) -> InvalidProject:
+    return InvalidProject(
+        f"not an http or https URL: {printable(shown_url(url), 200)!r}",
+        code="invalid-url",
+        hint="write for example https://example.com/files/a.tar.gz",
+    )
+
+
+def _failed(result: _Result, where: str, *, has_credentials: bool) -> Exception:
+    status = result.status
+    said = f": {result.text}" if result.text and not result.text.startswith("<") else ""
+    match status:
+        case 404 | 410:
+            return NotFound(
+                f"the server has no such file ({status}){said}",
+                code="not-found",
+                where=where,
+                hint="check the address, and the version in it",
+            )
+        case 401:
+            hint = "the credentials were refused" if has_credentials else "give credentials for this address"
+            return Unauthorized(f"the server wants credentials (401){said}", where=where, hint=hint)
+        case 403:
+            return Denied(f"the server refuses this (403){said}", where=where, hint="check the credentials, if any")
+        case 429:
+            return RateLimited(f"the server asks for a longer pause (429){said}", where=where, hint="try again later")
+    is_temporary = status >= 500
+    return Unavailable(
+        f"Expected 200 OK, but was '{status}'{said}",
+        code="unusable-answer",
+        where=where,
+        hint="try again later" if is_temporary else "check the address",
+        retryable=is_temporary,
+        exit_status=75 if is_temporary else 69,
+    )
