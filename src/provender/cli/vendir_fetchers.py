@@ -28,28 +28,55 @@ def fetchers(console: Console, references: References, config: Config, *, jobs: 
     wanted = {source for directory in config.directories for each in directory.contents for source in each.sources}
     found: dict[str, Fetcher] = {"inline": InlineFetcher(references), "directory": DirectoryFetcher()}
     with ExitStack() as stack:
-        if not wanted.isdisjoint({"image", "imgpkgBundle", "ociArtifact", "helmChart"}):
-            found |= _of_registries(console, references, stack, jobs)
+        if not wanted.isdisjoint({"image", "imgpkgBundle", "ociArtifact", "helmChart", "http", "githubRelease"}):
+            found |= _of_the_network(console, references, stack, jobs)
+        if "git" in wanted:
+            found["git"] = _of_git(references)
         yield found
 
 
-def _of_registries(console: Console, references: References, stack: ExitStack, jobs: int) -> dict[str, Fetcher]:
+def _of_git(references: References) -> Fetcher:
+    from provender.dialects.vendir.git import GitFetcher
+    from provender.dialects.vendir.git_mirror import GitMirrors
+    from provender.storage.cache import default_cache_root
+
+    return GitFetcher(GitMirrors(default_cache_root(os.environ) / "git-mirrors"), references)
+
+
+def _of_the_network(console: Console, references: References, stack: ExitStack, jobs: int) -> dict[str, Fetcher]:
     from provender.dialects.vendir.artifact import ArtifactFetcher
-    from provender.dialects.vendir.credentials import ImgpkgCredentials
+    from provender.dialects.vendir.github_release import API_BASE, ReleaseFetcher
+    from provender.dialects.vendir.helm_chart import ChartFetcher
+    from provender.dialects.vendir.http import HttpFetcher
     from provender.dialects.vendir.image import BundleFetcher, ImageFetcher
     from provender.dialects.vendir.registries import Registries
-    from provender.storage.registry import CredentialStore
+    from provender.storage.registry import HttpTransport
+    from provender.storage.web import WebClient
 
     services = Services(console, jobs=jobs)
     locations = services.locations(directory=Path.cwd())
 
     def make(logins: tuple[Login, ...]) -> Storages:
+        from provender.dialects.vendir.credentials import ImgpkgCredentials
+        from provender.storage.registry import CredentialStore
+
         credentials = ImgpkgCredentials(logins, os.environ, CredentialStore(os.environ))
         return stack.enter_context(services.storages(locations, credentials=credentials))
 
     registries = Registries(references, services.cache(), make)
+    debug = console.trace if console.debug else None
+    web = WebClient(stack.enter_context(HttpTransport(os.environ, concurrency=max(16, jobs), debug=debug)))
+    release = ReleaseFetcher(
+        web,
+        references,
+        api_base=os.environ.get("PROVENDER_GITHUB_API") or API_BASE,
+        token=os.environ.get("VENDIR_GITHUB_API_TOKEN", ""),
+    )
     return {
         "image": ImageFetcher(registries),
         "imgpkgBundle": BundleFetcher(registries),
         "ociArtifact": ArtifactFetcher(registries),
+        "http": HttpFetcher(web, references),
+        "githubRelease": release,
+        "helmChart": ChartFetcher(registries, web, references),
     }
