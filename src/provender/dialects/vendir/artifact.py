@@ -6,6 +6,7 @@ import os
 import re
 from typing import Final
 
+from provender.artifact.layers import Mode
 from provender.artifact.pull import resolve_manifest
 from provender.artifact.unpack import UnpackOptions, fetch_content, unpack
 from provender.dialects.vendir.config import within
@@ -19,14 +20,14 @@ from provender.dialects.vendir.semver import select_highest
 from provender.errors import InvalidProject, ProvenderError, Unsupported
 from provender.oci import Digest, Document, Manifest, Platform, Reference
 from provender.oci.reference import check_tag
-from provender.project.dependency import LayerMode, check_media_type_pattern
+from provender.project.dependency import check_media_type_pattern
 from provender.storage.verify import read_all
 
 __all__ = ["ArtifactFetcher"]
 
 _MAX_CONFIG_BYTES: Final = 4 << 20
 _MAX_FILTER: Final = 500
-_MODES: Final[dict[str, LayerMode]] = {"": "auto", "auto": "auto", "extract": "extract", "copy": "copy"}
+_MODES: Final[dict[str, Mode]] = {"": "auto", "auto": "auto", "extract": "extract", "copy": "copy"}
 
 
 class ArtifactFetcher:
