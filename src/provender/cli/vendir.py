@@ -16,11 +16,15 @@ _NO_OPTION = re.compile(r"No such option: (-\S+)")
 
 def run() -> None:
     """Run the command line of this process, and exit with its status: 0, or 1 after any failure."""
+    os._exit(main(sys.argv[1:]))
+
+
+def main(arguments: list[str]) -> int:
+    """The exit status of a command line of vendir's."""
     from provender.cli.commands.vendir import command
     from provender.cli.edge import guarded
 
-    status = guarded(_arguments(sys.argv[1:]), command=command, name="vendir", retell=_retell)
-    os._exit(status)
+    return guarded(_arguments(arguments), command=command, name="vendir", retell=_retell)
 
 
 def _arguments(arguments: list[str]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+import re
 from typing import Final
 
 import msgspec
@@ -18,6 +19,7 @@ __all__ = ["LOCK_MODE", "LockConfig", "LockContents", "LockDirectory"]
 
 LOCK_MODE: Final = 0o600
 _KIND: Final = "LockConfig"
+_CONFLICT: Final = re.compile(rb"^(?:<{7}|={7}|>{7})(?:[ \r]|$)", re.MULTILINE)
 
 
 class _Shape(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
@@ -113,6 +115,7 @@ class LockConfig(_Shape, frozen=True):
     def parse(cls, raw: bytes, *, where: str) -> LockConfig:
         """The lock in `raw`; InvalidProject if it is none."""
         try:
+            _refuse_conflict(raw, where)
             trees = read_documents(raw, where=where, warn=lambda _: None)
             if not trees:
                 raise InvalidProject("the file is empty", code="invalid-lock", where=where)
@@ -177,6 +180,17 @@ class LockConfig(_Shape, frozen=True):
             if not is_placed:
                 directories.append(new)
         return msgspec.structs.replace(self, directories=tuple(directories))
+
+
+def _refuse_conflict(raw: bytes, where: str) -> None:
+    if found := _CONFLICT.search(raw):
+        line = raw.count(b"\n", 0, found.start()) + 1
+        raise InvalidProject(
+            "the lock has merge conflict markers",
+            code="lock-conflict",
+            where=f"{where}:{line}:1",
+            hint="take either side, then sync without --locked",
+        )
 
 
 class _ReadLock(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):

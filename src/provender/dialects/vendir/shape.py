@@ -84,9 +84,9 @@ class _Shaper:
         value = node.value
         if kind is str and not isinstance(value, dict | list):
             text = as_text(value)
-            if node.text is not None and not isinstance(value, str | bool | None) and text != node.text:
+            if node.text is not None and not isinstance(value, str | None) and text != node.text:
                 self._warn(
-                    f"{self._tree.place(path)}: {node.text[:80]} is read as the number {text}; "
+                    f"{self._tree.place(path)}: {node.text[:80]} is read as {text}, as YAML 1.1 has it; "
                     f'write it in quotes, as "{node.text[:80]}", to mean the text'
                 )
             return text

@@ -410,7 +410,9 @@ def _entry(item: _Item) -> LockContents:
 def _locate(error: ProvenderError, item: _Item) -> None:
     """Give the error the chain that vendir puts before it, and the place in the configuration."""
     words = _WORDS.get(item.meant.sources[0])
-    if words is not None:
+    if item.meant.directory is not None:
+        within(error, f"Copying another directory contents into directory '{item.asked.path}'")
+    elif words is not None:
         within(error, f"Syncing directory '{item.asked.path}' with {words}")
     within(error, f"Syncing directory '{item.directory.path}'")
     if item.place is not None:
