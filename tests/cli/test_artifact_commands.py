@@ -295,6 +295,25 @@ def test_login_keeps_everything_else_in_the_file(project: Workspace, home: Path)
     assert kept["auths"]["other.example"] == {"auth": "eDp5"}
 
 
+def test_login_says_what_it_could_not_check_and_what_counts_before(project: Workspace, home: Path) -> None:
+    registry = project.registry
+    result = login(registry, "anything")
+    assert result.status == 0
+    assert "asked for no credentials, so these were not checked" in result.stderr
+    registry.auth = "basic"
+    other = json.dumps({"auths": {registry.host: {"auth": base64.b64encode(b"other:x").decode()}}})
+    env = {"DOCKER_AUTH_CONFIG": other}
+    command = ["login", registry.host, "-u", registry.username, "--password-stdin"]
+    result = provender(*command, stdin=registry.password, env=env)
+    assert result.status == 0
+    assert "DOCKER_AUTH_CONFIG" in result.stderr
+    assert "count before these" in result.stderr
+    result = provender("logout", registry.host, env=env)
+    assert result.status == 0
+    assert "DOCKER_AUTH_CONFIG" in result.stderr
+    assert registry.host not in json.loads((home / ".docker/config.json").read_text())["auths"]
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

@@ -13,8 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from provender.oci import Digest
+from support.content import manifest
 from support.kills import BIG, FILES, Killable, PullScene, PushScene, RandomKills
 from support.registry import Do, TestRegistry
+from support.registry_client import Connector
 from support.workspace import publish
 
 MIB = 1 << 20
@@ -159,6 +162,66 @@ def test_a_killed_pull_of_a_large_file_goes_on_where_it_was(registry: TestRegist
     assert len(ranges) == 1
     assert int(ranges[0].removeprefix("bytes=").rstrip("-")) >= 24 * MIB
     assert not [path for path in (tmp_path / "cache" / "partial").rglob("*") if path.is_file()]
+
+
+ATTACH = """
+import sys
+from provender.oci import Digest
+from provender.artifact.pack import Source
+from provender.artifact.publish import PublishOptions, publish
+from provender.storage.registry import HttpTransport, NoCredentials, RegistryClient
+host, path, kind = sys.argv[1:]
+with HttpTransport({}) as transport:
+    repository = RegistryClient(host, transport=transport, credentials=NoCredentials()).repository("acme/app")
+    subject = repository.resolve("1.0").descriptor
+    options = PublishOptions(artifact_type=kind, subject=subject, jobs=1)
+    publish(repository, [Source.parse(path)], options=options)
+"""
+
+
+class Attaching(Killable):
+    """A push of something that names a subject, to a registry without the referrers API."""
+
+    def __init__(self, directory: Path, host: str) -> None:
+        super().__init__(directory, [])
+        (directory / "note").write_bytes(b"a note")
+        self.host = host
+
+    def command(self, *point: str) -> list[str]:
+        assert not point
+        return ["-c", ATTACH, self.host, "note", "application/vnd.test.note"]
+
+
+@pytest.mark.parametrize("performed", [False, True])
+def test_a_fallback_tag_is_old_or_new_whenever_the_writer_is_killed(
+    registry: TestRegistry, connect: Connector, tmp_path: Path, performed: bool
+) -> None:
+    """What it lists is there, what it listed stays, and the next run adds its entry once."""
+    repository = connect(registry).repository("acme/app")
+    attaching = Attaching(tmp_path, registry.host)
+    number = 0
+    while True:
+        registry.content.repositories.clear()
+        digest = Digest(registry.push_artifact("acme/app", "1.0", [b"x"]))
+        subject = repository.resolve("1.0").descriptor
+        first = manifest("first", subject=subject)
+        repository.push_document(first)
+        registry.requests.clear()
+        if not die_at(attaching, registry, number, performed=performed):
+            break
+        listed = [item.digest for item in repository.referrers(digest)]
+        assert listed.count(first.digest) == 1
+        assert len(listed) <= 2
+        for item in listed:
+            assert registry.manifest("acme/app", item) is not None, (number, performed)
+        process = attaching.start()
+        _, said = process.communicate(timeout=120)
+        assert process.returncode == 0, said.decode()
+        after = [item.artifact_type for item in repository.referrers(digest)]
+        assert sorted(after) == sorted({*after, "application/vnd.test.note"}), (number, performed)
+        assert len(after) == 2
+        number += 2
+    assert number >= 8
 
 
 def test_pulls_killed_at_any_time_need_no_repair(pulling: PullScene) -> None:

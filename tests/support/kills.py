@@ -47,15 +47,19 @@ class Killable:
 
     def start(self, *point: str) -> subprocess.Popen[bytes]:
         """The command in a process of its own, which dies at the point (see `kill_runner`) if one is given."""
-        runner = [str(Path(kill_runner.__file__)), *point] if point else ["-m", "provender"]
         return subprocess.Popen(
-            [sys.executable, *runner, *self.arguments],
+            [sys.executable, *self.command(*point)],
             cwd=self.directory,
             env={**os.environ, **self.env},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
         )
+
+    def command(self, *point: str) -> list[str]:
+        """The arguments of Python."""
+        runner = [str(Path(kill_runner.__file__)), *point] if point else ["-m", "provender"]
+        return [*runner, *self.arguments]
 
     def run_again(self) -> None:
         """The command to its end."""

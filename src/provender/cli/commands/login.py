@@ -34,8 +34,14 @@ def command(ctx: click.Context, registry: str, username: str | None, password_st
     services = Services(console, plain_http=plain_http)
     credential = FixedCredential(host, Credential(username=user, secret=password))
     with services.storages(services.locations(), credentials=credential) as storages:
-        storages.client(host).ping()
-    place = CredentialStore(os.environ).login(host, user, password)
+        is_checked = storages.client(host).ping()
+    store = CredentialStore(os.environ)
+    place = store.login(host, user, password)
+    if not is_checked:
+        console.warning(f"{host} asked for no credentials, so these were not checked")
+    used = store.lookup(host)
+    if used is not None and (used.username, used.secret) != (user, password):
+        console.warning(f"{used.source} has other credentials for {host}, which count before these")
     if console.is_json:
         console.document("login", {"registry": host, "username": user, "kept": place})
         return

@@ -23,7 +23,10 @@ def command(ctx: click.Context, registry: str) -> None:
     from provender.storage.registry import CredentialStore
 
     console = console_of(ctx)
-    was_there = CredentialStore(os.environ).logout(registry)
+    store = CredentialStore(os.environ)
+    was_there = store.logout(registry)
+    if (left := store.lookup(registry)) is not None:
+        console.warning(f"{left.source} has credentials for {registry} still")
     if console.is_json:
         console.document("logout", {"registry": registry, "removed": was_there})
         return

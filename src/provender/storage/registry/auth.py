@@ -70,6 +70,11 @@ class Authorizer:
         self._flights: dict[tuple[_Key, Scopes], threading.Lock] = {}
         self._lock = threading.Lock()
 
+    @property
+    def is_challenged(self) -> bool:
+        """True once the registry asked for credentials."""
+        return self._scheme is not None
+
     def header(self, scopes: Scopes, repository: str | None) -> str | None:
         """The header to send at once, as far as an earlier challenge told what the registry wants; else None."""
         scheme = self._scheme

@@ -88,12 +88,16 @@ class RegistryClient:
         )
         self._session = Session(host, registry, wire=wire, authorizer=authorizer, warn=warn)
 
-    def ping(self) -> None:
-        """Return if a registry answers here and takes the credentials; else the error that says what is wrong."""
+    def ping(self) -> bool:
+        """True if a registry answers here and took the credentials, False if it asked for none.
+
+        Else raises the error that says what is wrong.
+        """
         call = Call(method="GET", path="/v2/", where=self.host, ok=(200, 404))
         answer = self._session.ask(call)
         if answer.is_page or answer.status == 404:
             raise self._session.no_registry(answer, call)
+        return self._session.is_challenged
 
     def repository(self, name: str) -> RegistryRepository:
         """A repository of this registry; nothing is asked yet."""

@@ -62,6 +62,11 @@ class Session:
         self.has_ranges = True  # until it answers a range with the whole
         self._lock = threading.Lock()
 
+    @property
+    def is_challenged(self) -> bool:
+        """True once the registry asked for credentials."""
+        return self._authorizer.is_challenged
+
     def ask(self, call: Call) -> Answer:
         """The whole answer with one of the statuses `call.ok`."""
         request = self._request(call)
