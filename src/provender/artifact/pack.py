@@ -19,11 +19,11 @@ import msgspec
 
 from provender.artifact.deflate import GzipWriter
 from provender.artifact.names import check_links, shown, split_path
-from provender.artifact.ustar import END_OF_ARCHIVE, header, padding
 from provender.errors import Conflict, IntegrityError, InvalidReference, NotFound, Unsupported
 from provender.oci import Descriptor, Digest
 from provender.oci.annotations import TITLE, UNPACK, UNPACKED_DIGEST
 from provender.oci.media_types import LAYER_TAR, LAYER_TAR_GZIP, is_valid
+from provender.storage.ustar import END_OF_ARCHIVE, header, padding
 from provender.storage.verify import CHUNK_BYTES
 from provender.transfer.pool import Cancellation
 

@@ -1,6 +1,6 @@
-"""Tar headers as we write them: ustar, with pax records only where a value does not fit. Artifact layer; pure.
+"""Tar headers as we write them: ustar, with pax records only where a value does not fit. Storage layer; pure.
 
-Own code because the digest of a packed directory hangs on every byte, and `tarfile` promises none of them.
+Own code because the digest of a packed directory or archive hangs on every byte, and `tarfile` promises none of them.
 """
 
 from __future__ import annotations
