@@ -22,6 +22,7 @@ PROJECT: Final[dict[str, tuple[str, str]]] = {
     "lock": ("lock", "Resolve provender.yaml into provender.lock."),
     "sync": ("sync", "Make the project's directories equal to the lock."),
     "update": ("update", "Move locked versions as far as provender.yaml allows."),
+    "outdated": ("outdated", "List what could move, and tags that were moved."),
     "check": ("check", "Report missing, changed and extra files."),
     "list": ("list", "Show the dependencies and what is locked."),
 }

@@ -6,7 +6,7 @@ Project layer, below `sync`. A source knows nothing of destinations, drift or sw
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from provender.artifact.tree import Entry
 from provender.errors import Unsupported
@@ -15,7 +15,7 @@ from provender.project.lock_entry import LockedDependency
 from provender.transfer.pool import Cancellation
 from provender.transfer.progress import Progress
 
-__all__ = ["Source", "source_of"]
+__all__ = ["Source", "Versioned", "source_of"]
 
 
 class Source(Protocol):
@@ -36,6 +36,15 @@ class Source(Protocol):
         cancellation: Cancellation,
     ) -> tuple[Entry, ...]:
         """The files of `locked`, verified and selected, in the empty directory `staging`; their entries, sorted."""
+        ...
+
+
+@runtime_checkable
+class Versioned(Protocol):
+    """What a source has besides, if there are versions to choose from."""
+
+    def versions(self, dependency: Dependency) -> list[str]:
+        """Every tag or version that a range of `dependency` could choose; asked of the origin, unsorted."""
         ...
 
 

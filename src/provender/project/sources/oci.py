@@ -54,6 +54,10 @@ class OciSource:
             layers=self._selected(dependency.name, origin, manifest),
         )
 
+    def versions(self, dependency: Dependency) -> list[str]:
+        """The tags of the repository."""
+        return self._repositories.tags(dependency.name, dependency.origin_as(OciOrigin).reference)
+
     def lay(
         self,
         dependency: Dependency,
