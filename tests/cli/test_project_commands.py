@@ -304,7 +304,10 @@ def test_list_shows_what_is_asked_for_and_what_is_locked(synced: Workspace) -> N
     assert (good["to"], good["stale"], good["sizeBytes"]) == ("vendor/good", None, 11)
     assert (other["digest"], other["stale"]) == (None, "it is not in the lock")
     lines = synced.succeed("list").stdout.splitlines()
-    assert lines[0].split() == ["NAME", "FROM", "ASKED", "FOR", "LOCKED", "TO"]
+    assert lines[0].split() == ["NAME", "FROM", "ASKED", "FOR", "LOCKED", "TO", "SIZE", "VERIFIED", "STATUS"]
+    assert lines[1].endswith("vendor/good   2 files, 11 B  by digest  as locked")
+    assert (good["files"], good["laidBytes"], good["status"], good["verified"]) == (2, 11, "as locked", None)
+    assert good["location"] == f"{synced.registry.host}/acme/good"
     assert lines[2].endswith("not locked")
     assert synced.registry.requests == []
 

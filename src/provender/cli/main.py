@@ -25,6 +25,9 @@ PROJECT: Final[dict[str, tuple[str, str]]] = {
     "outdated": ("outdated", "List what could move, and tags that were moved."),
     "check": ("check", "Report missing, changed and extra files."),
     "list": ("list", "Show the dependencies and what is locked."),
+    "tree": ("tree", "Show what each dependency is made of."),
+    "diff": ("diff", "Compare the files of two versions."),
+    "why": ("why", "Name the dependency that laid a file."),
 }
 ARTIFACT: Final[dict[str, tuple[str, str]]] = {
     "push": ("push", "Publish files as an artifact."),

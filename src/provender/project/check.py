@@ -5,7 +5,6 @@ for the names of changed files where this machine has no state. Project layer.
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -17,11 +16,11 @@ from provender.project.links import link_above
 from provender.project.lock import LOCK_NAME, Lock, LockedDependency
 from provender.project.manifest import MANIFEST_NAME, Manifest
 from provender.project.report import CheckReport, Finding
+from provender.project.sampling import laid_aside
 from provender.project.sources import Source, source_of
 from provender.project.staleness import stale
 from provender.project.standing import surviving_destinations
 from provender.project.state import DestinationState
-from provender.transfer.pool import Cancellation
 from provender.transfer.progress import NO_PROGRESS, Progress
 
 __all__ = ["check"]
@@ -113,12 +112,6 @@ class _Examiner:
 
     def _expected(self, dependency: Dependency, entry: LockedDependency) -> tuple[Entry, ...]:
         """The entries that the lock stands for, from the cache or its storage."""
-        import tempfile
-
-        staging = tempfile.mkdtemp(prefix="provender-")
-        try:
-            return source_of(self._sources, dependency).lay(
-                dependency, entry, staging, jobs=4, progress=self._progress, cancellation=Cancellation()
-            )
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)
+        source = source_of(self._sources, dependency)
+        with laid_aside(source, dependency, entry, progress=self._progress) as (_, entries):
+            return entries

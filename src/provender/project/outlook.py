@@ -11,20 +11,15 @@ from typing import Final
 import msgspec
 
 from provender.errors import NotFound, ProvenderError
+from provender.project.comparison import at_version
 from provender.project.dependency import Dependency
 from provender.project.lock import Lock
 from provender.project.lock_entry import LockedDependency, LockedGit
 from provender.project.manifest import Manifest
 from provender.project.origin import (
-    ChartRequested,
-    GithubOrigin,
     GitOrigin,
-    GitRequested,
-    HelmOrigin,
     ImageOrigin,
     OciOrigin,
-    ReleaseRequested,
-    Requested,
     SourceKind,
 )
 from provender.project.origin_words import place_of, request_of
@@ -124,8 +119,7 @@ def _look(dependency: Dependency, entry: LockedDependency | None, source: Source
     now, gone = _resolved(source, dependency)
     there = now
     if now is not None and _is_tag(entry) and (now.label != entry.label or _is_pinned(dependency)):
-        named = _under_label(dependency, entry)
-        there, gone = (None, None) if named is None else _resolved(source, named)
+        there, gone = _resolved(source, at_version(dependency, entry.label or ""))
     is_moved = _is_tag(entry) and there is not None and there.revision != entry.revision
     return msgspec.structs.replace(
         told,
@@ -161,27 +155,6 @@ def _is_pinned(dependency: Dependency) -> bool:
             return origin.requested.commit is not None
         case _:
             return False
-
-
-def _under_label(dependency: Dependency, entry: LockedDependency) -> Dependency | None:
-    """The dependency as if the tag that is locked were asked for; None for an origin without tags."""
-    label, origin = entry.label, dependency.origin
-    if label is None:
-        return None
-    match origin:
-        case OciOrigin() | ImageOrigin():
-            asked: OciOrigin | ImageOrigin | GitOrigin | GithubOrigin | HelmOrigin = msgspec.structs.replace(
-                origin, requested=Requested(tag=label)
-            )
-        case GitOrigin():
-            asked = msgspec.structs.replace(origin, requested=GitRequested(tag=label))
-        case GithubOrigin():
-            asked = msgspec.structs.replace(origin, requested=ReleaseRequested(tag=label))
-        case HelmOrigin():
-            asked = msgspec.structs.replace(origin, requested=ChartRequested(version=label))
-        case _:
-            return None
-    return msgspec.structs.replace(dependency, origin=asked)
 
 
 def _latest(dependency: Dependency, than: str | None, source: Source) -> str | None:

@@ -328,6 +328,8 @@ class _Run:
                 action = "adopted"
             case "absent":
                 action = "installed"
+            case "old":
+                action = "updated"
             case _:
                 action = "repaired" if old is not None and _is_same(old, entry) else "updated"
         return self._said(dependency, entry, action, laid, standing.state)

@@ -2,8 +2,8 @@
 
 Storage layer; `archive` reads what this writes. Memory does not grow with blobs: what is held are descriptors.
 
-The order of members is `oci-layout`, `index.json`, the documents, the other blobs, both by digest. Times, owners and modes
-are the same everywhere, so equal content gives equal bytes (uncompressed; the bytes of zstd are its library's affair).
+The order of members is `oci-layout`, `index.json`, the documents, the other blobs, both by digest. Times, owners and
+modes are the same everywhere, so equal content gives equal bytes (uncompressed; zstd is its library's affair).
 """
 
 from __future__ import annotations

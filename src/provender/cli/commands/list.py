@@ -1,89 +1,60 @@
-"""`provender list`: the dependencies, and what is locked."""
+"""`provender list`: the dependencies, what is locked, how big it is and how it stands."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-from provender.cli.options import console_of, output_options
+from provender.cli.options import console_of, output_options, registry_options
 from provender.cli.project import directory_option, project_directory
-
-if TYPE_CHECKING:
-    from provender.project.lock import LockedDependency
+from provender.cli.services import Services
 
 
 @click.command("list")
 @directory_option
+@registry_options
 @output_options
 @click.pass_context
-def command(ctx: click.Context, directory: Path | None) -> None:
-    """Show each dependency: what is asked for, what is locked, and where it goes.
+def command(ctx: click.Context, directory: Path | None, registries: tuple[str, ...], plain_http: bool) -> None:
+    """Show each dependency: what is asked for, what is locked, how big it is, who vouches for it, where it lies.
 
     \b
     Example:
       provender list
       provender list --format json
     """
-    from provender.project.lock import LOCK_NAME, Lock
+    import msgspec
+
+    from provender.cli.inventory import fields, location_of, size, verified_by, version
+    from provender.project.inventory import Inventory
     from provender.project.manifest import MANIFEST_NAME, Manifest
     from provender.project.origin_words import place_of, request_of
-    from provender.project.report import short_pin
-    from provender.project.staleness import stale
 
     console = console_of(ctx)
     project = project_directory(console, directory)
     manifest = Manifest.load(project / MANIFEST_NAME)
-    lock = Lock.load(project / LOCK_NAME) or Lock()
-    rows = []
-    for each in manifest.dependencies:
-        entry = lock.dependencies.get(each.name)
-        rows.append((each, entry, stale(each, entry)))
+    items = Inventory.take(project, manifest).items
     if console.is_json:
-        fields = [
-            {
-                "name": each.name,
-                "source": each.source,
-                "reference": place_of(each.origin),
-                "requested": request_of(each.origin),
-                **_locked(entry),
-                "to": each.to,
-                "stale": reason,
-            }
-            for each, entry, reason in rows
-        ]
-        console.document("list", {"dependencies": fields})
+        services = Services(console, registries=registries, plain_http=plain_http)
+        locations = services.locations(manifest, directory=project)
+        rows = [fields(item, location_of(locations, item.dependency)) for item in items]
+        console.document("list", {"dependencies": msgspec.to_builtins(rows, enc_hook=str)})
         return
-    if not rows:
+    if not items:
         console.note("no dependencies yet; add one with 'provender add'")
         return
     table = [
         (
-            each.name,
-            place_of(each.origin),
-            request_of(each.origin),
-            f"{entry.label or ''} {short_pin(entry.revision)}".strip() if entry else "-",
-            each.to,
-            "stale" if entry and reason else "" if entry else "not locked",
+            item.dependency.name,
+            place_of(item.dependency.origin),
+            request_of(item.dependency.origin),
+            version(item),
+            item.dependency.to,
+            size(item),
+            verified_by(item),
+            item.status,
         )
-        for each, entry, reason in rows
+        for item in items
     ]
-    console.table(("NAME", "FROM", "ASKED FOR", "LOCKED", "TO", ""), table)
-
-
-def _locked(entry: LockedDependency | None) -> dict[str, object]:
-    """What the lock tells of a dependency."""
-    from provender.project.lock_entry import LockedArtifact
-    from provender.project.report import describe
-
-    if entry is None:
-        return dict.fromkeys(("tag", "digest", "commit", "artifactType", "sizeBytes"))
-    told = describe("", entry, "unchanged", before=None)
-    return {
-        "tag": told.tag,
-        "digest": told.digest,
-        "commit": told.commit,
-        "artifactType": entry.artifact_type if isinstance(entry, LockedArtifact) else None,
-        "sizeBytes": entry.size_bytes,
-    }
+    console.table(("NAME", "FROM", "ASKED FOR", "LOCKED", "TO", "SIZE", "VERIFIED", "STATUS"), table)
