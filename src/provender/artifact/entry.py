@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Literal, NamedTuple
 
 import msgspec
 
 from provender.oci import Digest
 
-__all__ = ["Entry", "SmallFile", "tree_digest"]
+__all__ = ["Entry", "SmallFile", "tree_digest", "tree_lines"]
 
 
 class Entry(msgspec.Struct, frozen=True, gc=False):
@@ -29,10 +29,16 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
 def tree_digest(entries: Iterable[Entry]) -> Digest:
     """The digest of a tree as the lock holds it; the order of `entries` does not matter."""
     hasher = hashlib.sha256()
+    for line in tree_lines(entries):
+        hasher.update(line)
+    return Digest(f"sha256:{hasher.hexdigest()}")
+
+
+def tree_lines(entries: Iterable[Entry]) -> Iterator[bytes]:
+    """The listing of a tree, whose sha256 is its digest: a line for each entry, sorted by path."""
     # Code points sort as their UTF-8 bytes do.
     for entry in sorted(entries, key=lambda entry: entry.path):
-        hasher.update(f"{entry.kind} {entry.mode} {entry.content}\0{entry.path}\n".encode())
-    return Digest(f"sha256:{hasher.hexdigest()}")
+        yield f"{entry.kind} {entry.mode} {entry.content}\0{entry.path}\n".encode()
 
 
 class SmallFile(NamedTuple):

@@ -116,12 +116,21 @@ class Services:
 
         locations = self.locations(manifest, directory=manifest.directory)
         with self.storages(locations) as storages:
-            yield {
+            plain: dict[str, Source] = {
                 "oci": OciSource(Repositories(storages, self.cache())),
                 "directory": DirectorySource(manifest.directory),
                 "inline": InlineSource(),
                 "manual": ManualSource(),
             }
+            yield {kind: self._carried(kind, source) for kind, source in plain.items()}
+
+    def _carried(self, kind: str, source: Source) -> Source:
+        """The source, which lays what `import` brought before it asks anybody."""
+        from provender.project.sources import Portable
+        from provender.project.sources.carried import CarriedSource
+
+        is_at_hand = kind in ("inline", "manual") or isinstance(source, Portable)
+        return source if is_at_hand else CarriedSource(source, self.cache())
 
     def waiting(self, what: str) -> Callable[[], None]:
         """What to call when somebody else holds a lock: says so once."""

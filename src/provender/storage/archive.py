@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import IO, Final, Self
 
 from provender.errors import IntegrityError, NotFound, ProvenderError, Unsupported
-from provender.oci import Digest
+from provender.oci import Descriptor, Digest
 from provender.storage.abilities import BlobReader
 from provender.storage.layout_index import (
     INDEX_FILE,
@@ -57,6 +57,11 @@ class ArchiveStorage(LayoutView):
         except ProvenderError as error:
             error.at(self._where)
             raise
+
+    @property
+    def entries(self) -> tuple[Descriptor, ...]:
+        """What `index.json` lists, in its order, annotations and all."""
+        return self._names.descriptors
 
     def _index(self) -> LayoutIndex:
         return self._names

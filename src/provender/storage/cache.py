@@ -27,6 +27,7 @@ from provender.storage.verify import CHUNK_BYTES, BytesReader, VerifiedReader, r
 
 __all__ = ["BlobCache", "CachedFetcher", "default_cache_root"]
 
+_OCTETS: Final = "application/octet-stream"
 _TOUCH_AFTER_S: Final = 60
 _CHECKED_BEFORE_USE_BYTES: Final = 8 << 20
 _TAG_FILE: Final = "CACHEDIR.TAG"
@@ -70,6 +71,19 @@ class BlobCache:
         except OSError:
             return False
         return stat.S_ISREG(status.st_mode) and status.st_size == descriptor.size
+
+    @property
+    def max_bytes(self) -> int:
+        """What it is held to."""
+        return self._max_bytes
+
+    def find(self, digest: Digest) -> Descriptor | None:
+        """The descriptor to open an entry with whose size the caller does not know; None if there is no entry."""
+        try:
+            status = os.lstat(self._place(digest))
+        except OSError:
+            return None
+        return Descriptor(media_type=_OCTETS, digest=digest, size=status.st_size)
 
     def fetch(self, descriptor: Descriptor, *, offset: int = 0) -> VerifiedReader:
         """A verifying reader (see `Fetcher.fetch`); NotFound for what is not there or turned out to be damaged."""

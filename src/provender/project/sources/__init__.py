@@ -8,14 +8,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol, runtime_checkable
 
+import msgspec
+
 from provender.artifact.tree import Entry
 from provender.errors import Unsupported
+from provender.oci import Descriptor, Document
 from provender.project.dependency import Dependency
 from provender.project.lock_entry import LockedDependency
+from provender.storage.abilities import Fetcher
 from provender.transfer.pool import Cancellation
 from provender.transfer.progress import Progress
 
-__all__ = ["Source", "Versioned", "source_of"]
+__all__ = ["Contents", "Portable", "Source", "Versioned", "source_of"]
 
 
 class Source(Protocol):
@@ -45,6 +49,25 @@ class Versioned(Protocol):
 
     def versions(self, dependency: Dependency) -> list[str]:
         """Every tag or version that a range of `dependency` could choose; asked of the origin, unsorted."""
+        ...
+
+
+class Contents(msgspec.Struct, frozen=True):
+    """What a locked dependency is made of, where that is content of a registry."""
+
+    documents: tuple[Document, ...]
+    """The manifest or index that is locked first, then the manifest that was used."""
+    blobs: tuple[Descriptor, ...]
+    fetcher: Fetcher
+    """Gives the blobs, from the cache where it can."""
+
+
+@runtime_checkable
+class Portable(Protocol):
+    """What a source has besides, if its content is content of a registry and can be carried as it is."""
+
+    def contents(self, dependency: Dependency, locked: LockedDependency) -> Contents:
+        """What has to be there for `locked` to be laid without asking the origin."""
         ...
 
 

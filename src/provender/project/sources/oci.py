@@ -17,6 +17,7 @@ from provender.oci import Descriptor, Digest, Manifest
 from provender.project.dependency import Dependency
 from provender.project.lock_entry import LockedDependency, LockedOci, locked_as
 from provender.project.origin import OciOrigin
+from provender.project.sources import Contents
 from provender.project.sources.repositories import Repositories, lay_undamaged
 from provender.storage.verify import read_all
 from provender.transfer.pool import Cancellation
@@ -57,6 +58,11 @@ class OciSource:
     def versions(self, dependency: Dependency) -> list[str]:
         """The tags of the repository."""
         return self._repositories.tags(dependency.name, dependency.origin_as(OciOrigin).reference)
+
+    def contents(self, dependency: Dependency, locked: LockedDependency) -> Contents:
+        """The manifest, its config and the layers that are laid."""
+        reference = dependency.origin_as(OciOrigin).reference
+        return self._repositories.contents(dependency.name, reference, locked_as(locked, LockedOci))
 
     def lay(
         self,

@@ -14,7 +14,9 @@ import msgspec
 from provender.artifact.pull import resolve_manifest
 from provender.errors import IntegrityError, NotFound
 from provender.oci import Descriptor, Digest, Document, Manifest, Platform, Reference
+from provender.project.lock_entry import LockedArtifact
 from provender.project.origin import Requested
+from provender.project.sources import Contents
 from provender.project.sources.emptying import empty
 from provender.storage.abilities import BlobReader, TagLister
 from provender.storage.cache import BlobCache, CachedFetcher
@@ -79,6 +81,18 @@ class Repositories:
         """The document of that digest, from the cache or its repository."""
         origin = self._origin(name, reference)
         return CachedFetcher(origin, self._cache).document(digest, lambda: origin.resolve(digest))
+
+    def contents(self, name: str, reference: Reference, entry: LockedArtifact) -> Contents:
+        """The documents and blobs that `entry` names; its layers are those that are laid, not all there may be."""
+        named = self.document(name, reference, entry.digest)
+        used = named if entry.manifest is None else self.document(name, reference, entry.manifest)
+        config = used.manifest().config
+        layers = [Descriptor(media_type=x.media_type, digest=x.digest, size=x.size) for x in entry.layers]
+        return Contents(
+            documents=(named,) if used is named else (named, used),
+            blobs=(*([] if config is None else [config.bare]), *layers),
+            fetcher=self.fetcher(name, reference),
+        )
 
     def tags(self, name: str, reference: Reference) -> list[str]:
         """All tags of the repository."""
