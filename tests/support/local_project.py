@@ -14,6 +14,7 @@ from provender.oci.media_types import LAYER_TAR, MANIFEST
 from provender.project.check import check
 from provender.project.report import CheckReport, SyncReport
 from provender.project.sources import Source
+from provender.project.sources.carried import CarriedSource
 from provender.project.sources.directory import DirectorySource
 from provender.project.sources.inline import InlineSource
 from provender.project.sources.manual import ManualSource
@@ -84,7 +85,7 @@ class LocalProject:
         locations = Locations.gather(environ={}, cwd=self.directory, manifest={"acme": f"layout:{self.store}"})
         return {
             "oci": OciSource(Repositories(Storages(locations, environ={}), self.cache)),
-            "directory": DirectorySource(self.directory),
+            "directory": CarriedSource(DirectorySource(self.directory), self.cache),
             "inline": InlineSource(),
             "manual": ManualSource(),
         }
