@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 from unittest import mock
@@ -54,18 +55,34 @@ def provender(
     return Result(run.returncode, run.stdout, run.stderr)
 
 
+def provender_here(*arguments: str | Path, cwd: Path | None = None, env: Mapping[str, str] | None = None) -> Result:
+    """As `provender`, in this process: much quicker."""
+    streams = [io.TextIOWrapper(io.BytesIO(), encoding="utf-8") for _ in range(2)]
+    with mock.patch.object(sys, "stdout", streams[0]), mock.patch.object(sys, "stderr", streams[1]):
+        status = _run_here(arguments, cwd, env)
+    printed = []
+    for stream in streams:
+        stream.flush()
+        stream.seek(0)
+        printed.append(stream.read())
+    return Result(status, *printed)
+
+
 def succeed_here(*arguments: str | Path, cwd: Path | None = None, env: Mapping[str, str] | None = None) -> None:
     """Run a command that has to succeed, in this process: the set-up, or a proof that all is well afterwards."""
+    assert _run_here(arguments, cwd, env) == 0, arguments
+
+
+def _run_here(arguments: Sequence[str | Path], cwd: Path | None, env: Mapping[str, str] | None) -> int:
     from provender.cli.edge import guarded
 
     handlers = [(number, signal.getsignal(number)) for number in (signal.SIGINT, signal.SIGTERM)]
     try:
         with mock.patch.dict(os.environ, env or {}), contextlib.chdir(cwd or Path.cwd()):
-            status = guarded([str(argument) for argument in arguments])
+            return guarded([str(argument) for argument in arguments])
     finally:
         for number, handler in handlers:
             signal.signal(number, handler)
-    assert status == 0, arguments
 
 
 def succeed(*arguments: str | Path, cwd: Path | None = None, env: Mapping[str, str] | None = None) -> Result:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import io
 import json
 import os
 import stat
@@ -18,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from support.archives import archive, file
-from support.command import Result, provender, succeed_here
+from support.command import Result, provender, provender_here, succeed_here
 from support.registry import TestRegistry, digest_of
 
 __all__ = ["ARCHIVE", "OCTETS", "Workspace", "everything", "layer", "packed", "publish", "refused"]
@@ -141,23 +140,7 @@ class Workspace:
 
     def answer(self, *arguments: str | Path) -> Result:
         """The outcome of a command that is run in this process: as `run`, and much quicker."""
-        from provender.cli.edge import guarded
-
-        streams = [io.TextIOWrapper(io.BytesIO(), encoding="utf-8") for _ in range(2)]
-        handlers = [(number, signal.getsignal(number)) for number in (signal.SIGINT, signal.SIGTERM)]
-        try:
-            with (
-                mock.patch.dict(os.environ, self.env),
-                contextlib.chdir(self.directory),
-                mock.patch.object(sys, "stdout", streams[0]),
-                mock.patch.object(sys, "stderr", streams[1]),
-            ):
-                status = guarded([str(argument) for argument in arguments])
-        finally:
-            for number, handler in handlers:
-                signal.signal(number, handler)
-        printed = [stream.buffer.getvalue().decode() for stream in streams if isinstance(stream.buffer, io.BytesIO)]
-        return Result(status, *printed)
+        return provender_here(*arguments, cwd=self.directory, env=self.env)
 
     def start(self, *arguments: str | Path) -> subprocess.Popen[str]:
         """A command that runs beside the test; whoever starts it ends it."""
