@@ -433,7 +433,7 @@ def test_two_dependencies_swap_their_destinations(synced: LocalProject) -> None:
     synced.depend(
         x={"oci": "acme/x", "tag": "1.0.0", "to": "vendor/y"}, y={"oci": "acme/y", "tag": "1.0.0", "to": "vendor/x"}
     )
-    assert synced.actions() == {"vendor/x": "repaired", "vendor/y": "repaired"}
+    assert synced.actions() == {"vendor/x": "updated", "vendor/y": "updated"}
     assert synced.files("vendor/y") == ONE
     assert synced.files("vendor/x") == {"y.txt": "y one"}
     assert synced.sync(NETWORKLESS).is_nothing
