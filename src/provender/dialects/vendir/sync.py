@@ -342,9 +342,9 @@ class _Run:
             apply_new_root(item.staged, contents.new_root_path)
         if os.path.isdir(item.target) and not os.path.islink(item.target):
             copy_ignored(item.target, item.staged, contents.ignore_paths)
-        mode = contents.permissions if contents.permissions is not None else item.directory.permissions
+        mode = _mode_of(item)
         if mode is not None:
-            os.chmod(item.staged, mode & 0o7777)
+            os.chmod(item.staged, mode)
 
     def _place(self, asked: Configuration, items: Sequence[_Item], changed: frozenset[str], exchange: Exchange) -> None:
         """Give the exchange what it is to put where, once the links in it are checked."""
@@ -361,6 +361,10 @@ class _Run:
                 exchange.replace(top, frame)
             elif not self._options.is_partial and not directory.contents:
                 exchange.replace(top, exchange.frame(top, {}))
+            for item in items:
+                mode = _mode_of(item)
+                if item.directory is directory and item.asked.manual is not None and mode is not None:
+                    exchange.chmod(item.target, mode)
             if directory.permissions is not None and (mine or os.path.isdir(top)):
                 exchange.chmod(top, directory.permissions & 0o7777)
 
@@ -380,6 +384,13 @@ class _Run:
                 Records(contents=records).write(self._directory)
             except OSError:
                 shutil.rmtree(self._directory / ".provender" / "vendir.json", ignore_errors=True)
+
+
+def _mode_of(item: _Item) -> int | None:
+    """The mode that contents are to have, their own or that of their directory; None for whatever they come with."""
+    own, common = item.asked.permissions, item.directory.permissions
+    mode = own if own is not None else common
+    return None if mode is None else mode & 0o7777
 
 
 def config_digest(contents: Contents) -> str:
