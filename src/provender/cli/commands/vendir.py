@@ -245,3 +245,47 @@ def _print_config(output: VendirOutput, title: str, configuration: Configuration
 
 def _flush(output: VendirOutput) -> None:
     sys.stdout.write(output.take())
+
+
+@command.command("import", cls=VendirCommand)
+@click.option("-f", "--file", "files", multiple=True, metavar="FILE", help="Configuration, repeatable; - is stdin.")
+@click.option("-o", "--output", "target", default="provender.yaml", metavar="FILE", help="Or - for stdout.")
+@ui_options
+@click.pass_context
+def import_(ctx: click.Context, files: tuple[str, ...], target: str) -> None:
+    """Write a provender.yaml that asks for the same as vendir.yml. What has no counterpart is told.
+
+    \b
+    Example:
+      provender vendir import && provender sync
+    """
+    import yaml
+
+    from provender.dialects.vendir.config import Configuration
+    from provender.dialects.vendir.translation import translated
+    from provender.errors import Conflict
+    from provender.project.manifest import Manifest
+
+    console = console_of(ctx)
+    names = split_values(files) or ["vendir.yml"]
+    configuration = Configuration.load(names, stdin=sys.stdin.buffer.read, warn=console.warning)
+    found = translated(configuration)
+    body = {"version": 1, "dependencies": found.dependencies}
+    text = yaml.dump(body, Dumper=yaml.SafeDumper, sort_keys=False, allow_unicode=True, width=100)
+    Manifest.parse(text, where=target)
+    for note in found.notes:
+        console.warning(note)
+    if target == "-":
+        sys.stdout.write(text)
+        return
+    try:
+        with open(target, "x", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+    except FileExistsError as error:
+        raise Conflict(
+            "there is a file already",
+            code="manifest-exists",
+            where=target,
+            hint="name another one with -o, or - for stdout",
+        ) from error
+    console.note(f"wrote {target} with {len(found.dependencies)} dependencies; next: provender sync")

@@ -15,7 +15,7 @@ from typing import Final
 
 from provender.errors import InvalidProject
 
-__all__ = ["check_glob", "matches_glob"]
+__all__ = ["check_glob", "expand_glob", "matches_glob"]
 
 _MAX_PATTERN: Final = 4096
 _MAX_EXPANDED: Final = 1024
@@ -32,6 +32,12 @@ def check_glob(text: str) -> str:
     """`text`, if it is a pattern; else InvalidProject (code `invalid-glob`)."""
     _compiled(text)
     return text
+
+
+def expand_glob(text: str) -> list[str]:
+    """The pattern without braces: one pattern for each alternative."""
+    clean = posixpath.normpath(f"/{text}").lstrip("/")
+    return list(dict.fromkeys(each.replace(_OPENED, "") for each in _expanded(clean, text)))
 
 
 @lru_cache(maxsize=512)
