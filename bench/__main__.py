@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from bench import blob, extract, memory, noop, startup
+from bench import blob, extract, memory, noop, startup, vendoring
 from bench.ground import Ground
 from bench.material import drop
 from bench.measure import Outcome, as_json, show
@@ -26,6 +26,7 @@ SCENARIOS: dict[str, Callable[[Ground], Outcome | None]] = {
     "noop": noop.run,
     "blob": blob.run,
     "memory": memory.run,
+    "vendoring": vendoring.run,
 }
 RESULTS = Path(__file__).parent / "results"
 

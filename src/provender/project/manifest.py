@@ -5,15 +5,14 @@ Project layer. Reads one file, asks no network; what the references mean is for 
 
 from __future__ import annotations
 
-import os
-import stat
 from pathlib import Path
 from typing import TypeVar
 
 import msgspec
 
-from provender.errors import InvalidProject, InvalidReference, NotFound
+from provender.errors import InvalidReference, NotFound
 from provender.oci import Reference
+from provender.project.capped import read_capped
 from provender.project.dependency import Dependency, find_overlap
 from provender.project.manifest_entry import read_dependency
 from provender.project.manifest_file import MANIFEST_VERSION, ManifestFile
@@ -80,17 +79,6 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
             where=where or str(self.directory / MANIFEST_NAME),
             hint=f"did you mean {near[0]}?" if near else f"there are: {', '.join(known[:20]) or 'none'}",
         )
-
-
-def read_capped(path: Path, limit: int) -> bytes:
-    """The content of a regular file, at most one byte more than `limit`; what is no file is InvalidProject."""
-    # Without O_NONBLOCK a named pipe would hold us up before it can be seen to be one.
-    fd = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
-    with open(fd, "rb") as file:
-        found = os.fstat(fd)
-        if not stat.S_ISREG(found.st_mode):
-            raise InvalidProject("not a file", code="not-a-file", where=str(path))
-        return file.read(min(limit, found.st_size) + 1)
 
 
 def _sorted(entries: dict[str, _T] | None) -> list[tuple[str, _T]]:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from provender.dialects.vendir.selection import Prereleases, SemverSelection, VersionSelection
 from provender.dialects.vendir.semver import (
-    Prereleases,
-    SemverSelection,
-    VersionSelection,
     parse_constraints,
     parse_relaxed,
     select_highest,

@@ -158,7 +158,8 @@ def sort_semver(
     Example:
       provender vendir tools sort-semver -v "v0.9.0 v1.2.0 v1.10.0"
     """
-    from provender.dialects.vendir.semver import Prereleases, sorted_matching
+    from provender.dialects.vendir.selection import Prereleases
+    from provender.dialects.vendir.semver import sorted_matching
 
     output = output_of(ctx)
     texts = [text for value in split_values(versions) for text in value.split()]

@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import os
 import re
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from provender.artifact.layers import Mode
-from provender.artifact.pull import resolve_manifest
-from provender.artifact.unpack import UnpackOptions, fetch_content, unpack
 from provender.dialects.vendir.config import within
 from provender.dialects.vendir.fetch import Fetch, Work, identity_of
 from provender.dialects.vendir.image import secret_name
 from provender.dialects.vendir.lock import LockContents, LockOciArtifact
-from provender.dialects.vendir.modes import settle_modes
-from provender.dialects.vendir.registries import Access, Registries, Repository
+from provender.dialects.vendir.registries import Access, Registries
 from provender.dialects.vendir.schema import Contents, OciArtifact
-from provender.dialects.vendir.semver import select_highest
 from provender.errors import InvalidProject, ProvenderError, Unsupported
 from provender.oci import Digest, Document, Manifest, Platform, Reference
 from provender.oci.reference import check_tag
-from provender.project.dependency import check_media_type_pattern
-from provender.storage.verify import read_all
+
+if TYPE_CHECKING:
+    from provender.artifact.layers import Mode
+    from provender.dialects.vendir.repository import Repository
 
 __all__ = ["ArtifactFetcher"]
 
@@ -85,6 +82,9 @@ class _ArtifactFetch:
         self.identity = identity_of("ociArtifact", digest, chosen)
 
     def lay(self, staging: str, work: Work) -> LockContents:
+        from provender.artifact.unpack import UnpackOptions, unpack
+        from provender.dialects.vendir.modes import settle_modes
+
         wish = self._wish
         repository = self._registries.open(self._reference, self._access)
         document = repository.resolve(str(self._digest))
@@ -141,8 +141,11 @@ def _checked(wish: OciArtifact) -> Reference:
         )
     if wish.tag:
         check_tag(wish.tag)
-    for pattern in wish.media_types:
-        check_media_type_pattern(pattern)
+    if wish.media_types:
+        from provender.project.dependency import check_media_type_pattern
+
+        for pattern in wish.media_types:
+            check_media_type_pattern(pattern)
     reference = Reference.parse(wish.image)
     if wish.digest and reference.digest not in (None, Digest(wish.digest)):
         raise InvalidProject(
@@ -169,6 +172,8 @@ def _selected(wish: OciArtifact, repository: Repository) -> str | None:
                 hint="add tagSelection: {semver: {constraints: '>=1.0.0'}}",
             )
         return None
+    from provender.dialects.vendir.semver import select_highest
+
     tags = list(repository.tags())
     if wish.tag_filter:
         expression = _compiled(wish.tag_filter)
@@ -193,11 +198,16 @@ def _child(document: Document, repository: Repository, wish: OciArtifact) -> Doc
         fitting = [each for each in document.index().manifests if each.artifact_type == wish.artifact_type]
         if len(fitting) == 1:
             return repository.resolve(str(fitting[0].digest))
+    from provender.artifact.pull import resolve_manifest
+
     platform = Platform.parse(wish.platform) if wish.platform else None
     return resolve_manifest(repository, document, platform=platform, here=False)
 
 
 def _write_config(manifest: Manifest, repository: Repository, staging: str) -> None:
+    from provender.artifact.unpack import fetch_content
+    from provender.storage.verify import read_all
+
     if manifest.config is None:
         return
     with fetch_content(repository, manifest.config) as reader:

@@ -18,7 +18,7 @@ from provender.dialects.vendir.fetch import Work
 from provender.dialects.vendir.go_yaml import dump
 from provender.dialects.vendir.image_reference import ImageReference
 from provender.dialects.vendir.image_tree import lay_image
-from provender.dialects.vendir.registries import Repository
+from provender.dialects.vendir.repository import Repository
 from provender.dialects.vendir.shape import shaped
 from provender.errors import InvalidDocument, InvalidProject, ProvenderError
 from provender.oci import Digest, Document

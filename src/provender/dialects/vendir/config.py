@@ -21,7 +21,7 @@ from provender.dialects.vendir.schema import API_VERSION, Config, Contents, Dire
 from provender.dialects.vendir.secrets import ConfigMap, References, Secret, read_config_map, read_secret
 from provender.dialects.vendir.shape import shaped
 from provender.errors import InvalidProject, NotFound, ProvenderError, Unsupported
-from provender.project.manifest import read_capped
+from provender.project.capped import read_capped
 from provender.settings import Path as Place
 from provender.settings import Tree
 

@@ -7,7 +7,7 @@ import json
 import msgspec
 
 from provender.dialects.vendir.schema import Contents, Git, GithubRelease, HelmChart
-from provender.dialects.vendir.semver import VersionSelection
+from provender.dialects.vendir.selection import VersionSelection
 
 __all__ = ["described"]
 

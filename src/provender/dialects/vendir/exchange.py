@@ -6,13 +6,13 @@ Over `project.swap` and `project.staging`. Directories that are made above a des
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
 from provender.project.staging import Staging, settle
-from provender.project.swap import Swap, discard, recover, staging_name
+from provender.project.swap import Swap, discard, staging_name
 
 __all__ = ["Exchange"]
 
@@ -32,12 +32,6 @@ class Exchange:
         self._made: list[str] = []
         self._replacements: list[tuple[str, str]] = []
         self._modes: list[tuple[str, int]] = []
-
-    def recover(self, destinations: Sequence[str]) -> None:
-        """Put right what a killed run left beside these destinations, or those that it had announced."""
-        announced = [os.path.join(self._root, *to.split("/")) for to in Staging.announced(self._root)]
-        for path in sorted({*destinations, *announced}):
-            recover(path)
 
     def stage(self, destination: str) -> str:
         """A name beside the managed directory's for contents of it; nothing is there yet."""

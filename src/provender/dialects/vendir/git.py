@@ -20,7 +20,6 @@ from provender.dialects.vendir.lock import LockContents, LockGit
 from provender.dialects.vendir.modes import settle_modes
 from provender.dialects.vendir.schema import Contents, Git
 from provender.dialects.vendir.secrets import References
-from provender.dialects.vendir.semver import select_highest
 from provender.errors import InvalidProject, ProvenderError, Unsupported, VerificationFailed
 from provender.transfer.pool import Cancellation
 
@@ -76,6 +75,8 @@ class GitFetcher:
             mirror.fetch(depth=git.depth)
             ref = git.ref.removeprefix(_ORIGIN)
             if not ref and git.ref_selection is not None:
+                from provender.dialects.vendir.semver import select_highest
+
                 ref = select_highest(mirror.tags(), git.ref_selection)
             sha = mirror.commit(ref)
             if git.verification is not None:

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from provender.dialects.vendir.bundle import Bundle
 from provender.dialects.vendir.config import within
 from provender.dialects.vendir.fetch import Fetch, Work, identity_of
 from provender.dialects.vendir.image_reference import ImageReference
-from provender.dialects.vendir.image_tree import lay_image
 from provender.dialects.vendir.lock import LockContents, LockImage, LockImgpkgBundle
-from provender.dialects.vendir.registries import Access, Registries, Repository
+from provender.dialects.vendir.registries import Access, Registries
 from provender.dialects.vendir.schema import Contents, SecretRef
-from provender.dialects.vendir.semver import VersionSelection, select_highest
+from provender.dialects.vendir.selection import VersionSelection
 from provender.errors import InvalidProject, ProvenderError, Unsupported
 from provender.oci import Digest, Document
+
+if TYPE_CHECKING:
+    from provender.dialects.vendir.repository import Repository
 
 __all__ = ["BundleFetcher", "ImageFetcher", "secret_name"]
 
@@ -83,6 +85,8 @@ def _resolve(
         return registries.open(ImageReference.parse(name).reference, access)
 
     if selection is not None:
+        from provender.dialects.vendir.semver import select_highest
+
         tags = list(registries.open(ImageReference.parse(text).reference, access).tags())
         try:
             text = f"{text}:{select_highest(tags, selection)}"
@@ -108,6 +112,8 @@ class _ImageFetch:
         self.identity = identity_of("image", found.digest)
 
     def lay(self, staging: str, work: Work) -> LockContents:
+        from provender.dialects.vendir.image_tree import lay_image
+
         repository = self._found.open()
         document = repository.resolve(str(self._found.digest))
         _check_image(document)
@@ -122,6 +128,8 @@ class _BundleFetch:
         self.identity = identity_of("imgpkgBundle", found.url, is_recursive)
 
     def lay(self, staging: str, work: Work) -> LockContents:
+        from provender.dialects.vendir.bundle import Bundle
+
         bundle = Bundle(self._found.repository, self._found.digest, self._found.opened)
         bundle.lay(staging, work, is_recursive=self._is_recursive)
         return LockContents(imgpkg_bundle=LockImgpkgBundle(image=self._found.url, tag=self._found.tag))

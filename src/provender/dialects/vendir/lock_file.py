@@ -10,7 +10,7 @@ from typing import Final
 from provender.dialects.vendir.config import within
 from provender.dialects.vendir.lock import LOCK_MODE, LockConfig
 from provender.errors import InvalidProject, NotFound, ProvenderError
-from provender.project.manifest import read_capped
+from provender.project.capped import read_capped
 
 __all__ = ["read_lock", "write_lock"]
 

@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from provender.dialects.vendir.semver import VersionSelection
+from provender.dialects.vendir.selection import VersionSelection
 
 __all__ = [
     "API_VERSION",

@@ -12,12 +12,11 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
-import msgspec
-
+from provender.dialects.vendir.selection import Prereleases, VersionSelection
 from provender.errors import InvalidProject, ProvenderError
 from provender.versions import MAX_RANGE_LENGTH, Version
 
-__all__ = ["Prereleases", "SemverSelection", "VersionSelection", "parse_constraints", "parse_relaxed", "select_highest"]
+__all__ = ["parse_constraints", "parse_relaxed", "select_highest", "sorted_matching"]
 
 _Identifiers = tuple[tuple[bool, int, str], ...]
 _Key = tuple[tuple[int, int, int, bool, _Identifiers], _Identifiers]
@@ -37,25 +36,6 @@ _OPERATORS: Final[dict[str, Callable[[_Key, _Key], bool]]] = {
     "<=": operator.le,
 }
 _HINT: Final = "write for example '>=1.2.0 <2.0.0', '1.x' or '1.2.x || 2.0.0'; vendir's ranges know no ~ and no ^"
-
-
-class Prereleases(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Which prereleases take part: those with one of these identifiers; all of them without any."""
-
-    identifiers: tuple[str, ...] = ()
-
-
-class SemverSelection(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Select by version; without `prereleases` no prerelease takes part."""
-
-    constraints: str = ""
-    prereleases: Prereleases | None = None
-
-
-class VersionSelection(msgspec.Struct, frozen=True, omit_defaults=True):
-    """`tagSelection` and `refSelection`."""
-
-    semver: SemverSelection | None = None
 
 
 def parse_relaxed(text: str) -> Version | None:

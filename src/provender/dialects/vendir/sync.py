@@ -9,27 +9,28 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from provender.dialects.vendir.config import Configuration, entire_path, within
 from provender.dialects.vendir.describe import described
-from provender.dialects.vendir.exchange import Exchange
 from provender.dialects.vendir.fetch import Fetch, Fetcher, Work, identity_of
-from provender.dialects.vendir.filter import apply_filter, apply_new_root, copy_ignored, link_tree, same_trees
 from provender.dialects.vendir.go_yaml import dump
 from provender.dialects.vendir.lock import LockConfig, LockContents, LockDirectory, LockNothing
 from provender.dialects.vendir.record import ContentsRecord, Records
 from provender.dialects.vendir.schema import Contents, Directory
-from provender.dialects.vendir.symlinks import check_symlinks
 from provender.errors import InvalidProject, NotFound, ProvenderError
-from provender.project.state import State
+from provender.project.state import STATE_DIRECTORY, State
 from provender.storage.files import FileLock
 from provender.transfer.pool import Cancellation, run_all
 from provender.transfer.progress import NO_PROGRESS, Progress
+
+if TYPE_CHECKING:
+    from provender.dialects.vendir.exchange import Exchange
 
 __all__ = ["SyncOptions", "Synchroniser", "config_digest"]
 
@@ -149,20 +150,58 @@ class _Run:
         items = self._items(asked, meant, lock)
         for directory in asked.config.directories:
             self._check_place(directory)
-        with Exchange(self._directory) as exchange:
-            exchange.recover([self._managed(directory) for directory in asked.config.directories])
-            for item in items:
-                self._announce(item, say)
-            self._resolve(items)
-            self._look(items)
-            self._lay([item for item in items if not item.is_right], exchange)
-            changed = self._changed(asked, items)
-            self._carry([item for item in items if item.target in changed and item.is_right], exchange)
+        self._recover(asked)
+        for item in items:
+            self._announce(item, say)
+        self._resolve(items)
+        self._look(items)
+        if self._is_done(asked, items):
             new = _new_lock(asked, items)
-            self._place(asked, items, changed, exchange)
-            exchange.carry_out(lambda: conclude(new))
+            conclude(new)
+            return new
+        from provender.dialects.vendir.exchange import Exchange
+
+        with Exchange(self._directory) as exchange:
+            new = self._exchange(asked, items, conclude, exchange)
         self._remember(items)
         return new
+
+    def _exchange(
+        self,
+        asked: Configuration,
+        items: Sequence[_Item],
+        conclude: Callable[[LockConfig], Callable[[], None] | None],
+        exchange: Exchange,
+    ) -> LockConfig:
+        self._lay([item for item in items if not item.is_right], exchange)
+        changed = self._changed(asked, items)
+        self._carry([item for item in items if item.target in changed and item.is_right], exchange)
+        new = _new_lock(asked, items)
+        self._place(asked, items, changed, exchange)
+        exchange.carry_out(lambda: conclude(new))
+        return new
+
+    def _recover(self, asked: Configuration) -> None:
+        """Put right what a killed run left beside the managed directories, and those that it had announced."""
+        from provender.project.swap import recover
+
+        paths = {self._managed(directory) for directory in asked.config.directories}
+        if os.path.lexists(self._directory / STATE_DIRECTORY / "staging"):
+            from provender.project.staging import Staging
+
+            paths.update(os.path.join(self._directory, to) for to in Staging.announced(os.fspath(self._directory)))
+        for path in sorted(paths):
+            recover(path)
+
+    def _is_done(self, asked: Configuration, items: Sequence[_Item]) -> bool:
+        """True if everything lies there as it is wanted."""
+        if not all(item.is_right for item in items) or self._changed(asked, items):
+            return False
+        wanted = [(item.target, _mode_of(item)) for item in items if item.asked.manual is not None]
+        wanted += [(self._managed(each), each.permissions) for each in asked.config.directories]
+        return all(mode is None or _has_mode(path, mode) for path, mode in wanted) and all(
+            directory.contents for directory in asked.config.directories
+        )
 
     # --- what there is to do
 
@@ -306,6 +345,8 @@ class _Run:
 
     def _lay(self, items: Sequence[_Item], exchange: Exchange) -> None:
         """Fetch into staged directories, side by side. What turns out to lie there already is right."""
+        from provender.dialects.vendir.filter import same_trees
+
         for item in items:
             item.staged = exchange.stage(self._managed(item.directory))
         jobs = max(1, self._options.jobs // max(1, min(len(items), self._options.jobs)))
@@ -327,11 +368,15 @@ class _Run:
 
     def _carry(self, items: Sequence[_Item], exchange: Exchange) -> None:
         """Have what stays in a replaced directory staged too: the same files, by a further name."""
+        from provender.dialects.vendir.filter import link_tree
+
         for item in items:
             item.staged = exchange.stage(self._managed(item.directory))
             link_tree(item.target, item.staged)
 
     def _fetch(self, item: _Item, work: Work) -> None:
+        from provender.dialects.vendir.filter import apply_filter, apply_new_root, copy_ignored
+
         contents = item.asked
         os.mkdir(item.staged, 0o700)
         if item.fetch is None:
@@ -348,6 +393,8 @@ class _Run:
 
     def _place(self, asked: Configuration, items: Sequence[_Item], changed: frozenset[str], exchange: Exchange) -> None:
         """Give the exchange what it is to put where, once the links in it are checked."""
+        from provender.dialects.vendir.symlinks import check_symlinks
+
         for directory in asked.config.directories:
             mine = [item for item in items if item.directory is directory and item.target in changed]
             top = self._managed(directory)
@@ -391,6 +438,13 @@ def _mode_of(item: _Item) -> int | None:
     own, common = item.asked.permissions, item.directory.permissions
     mode = own if own is not None else common
     return None if mode is None else mode & 0o7777
+
+
+def _has_mode(path: str, mode: int) -> bool:
+    try:
+        return stat.S_IMODE(os.lstat(path).st_mode) == mode & 0o7777
+    except OSError:
+        return False
 
 
 def config_digest(contents: Contents) -> str:

@@ -12,7 +12,7 @@ from provender.dialects.vendir.config import Configuration, entire_path
 from provender.dialects.vendir.glob import expand_glob
 from provender.dialects.vendir.image_reference import ImageReference
 from provender.dialects.vendir.schema import Contents, Git, GithubRelease, HelmChart, OciArtifact
-from provender.dialects.vendir.semver import VersionSelection
+from provender.dialects.vendir.selection import VersionSelection
 from provender.errors import ProvenderError
 from provender.oci import Reference
 from provender.project.dependency import check_destination, check_pattern
