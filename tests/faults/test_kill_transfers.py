@@ -7,6 +7,7 @@ Two hundred kills at random of sync, pull and push together are in tests/interop
 from __future__ import annotations
 
 import hashlib
+import json
 import signal
 import subprocess
 from pathlib import Path
@@ -22,7 +23,7 @@ from support.workspace import publish
 
 MIB = 1 << 20
 HUGE = hashlib.shake_256(b"huge").digest(66 * MIB + 5)
-RANDOM = 8
+RANDOM = 6
 
 # What is called, on which path, for the how manyth time, and on which side of the call the process dies.
 PULL_POINTS = {
@@ -245,3 +246,45 @@ def test_pushes_killed_at_any_time_need_no_repair(pushing: PushScene, registry: 
         pushing.run_again()
         pushing.check_done(number, new)
     assert kills.killed
+
+
+LAYOUT_POINTS = {
+    "before the directory of blobs": ("mkdir", r"blobs", 1, "before"),
+    "behind the directory of blobs": ("mkdir", r"blobs", 1, "after"),
+    "before a blob has its name": ("replace", r"/blobs/", 2, "before"),
+    "behind a blob that has its name": ("replace", r"/blobs/", 2, "after"),
+    "before the manifest has its name": ("replace", r"/blobs/", 4, "before"),
+    "before the index": ("replace", r"/index\.json$", 2, "before"),
+    "behind the index": ("replace", r"/index\.json$", 2, "after"),
+}
+
+
+@pytest.mark.parametrize("point", LAYOUT_POINTS)
+def test_a_push_to_a_layout_that_is_killed_leaves_a_layout(tmp_path: Path, point: str) -> None:
+    """What it lists is there, whole; the next push succeeds, and nothing of the killed one is visible."""
+    store = tmp_path / "store"
+    pushing = Killable(tmp_path, ["push", f"layout:{store}:1.0", "file-1", "file-2", "--no-progress"])
+    for name in ("file-1", "file-2"):
+        (tmp_path / name).write_bytes(FILES[name])
+    function, pattern, number, when = LAYOUT_POINTS[point]
+    die(pushing, function, pattern, str(number), when)
+    if (store / "index.json").exists():
+        for entry in json.loads((store / "index.json").read_bytes())["manifests"]:
+            check_layout(store, entry["digest"])
+    pushing.run_again()
+    index = json.loads((store / "index.json").read_bytes())
+    assert [entry["annotations"]["org.opencontainers.image.ref.name"] for entry in index["manifests"]] == ["1.0"]
+    check_layout(store, index["manifests"][0]["digest"])
+
+
+def check_layout(store: Path, digest: str) -> None:
+    """The manifest is there, with everything that it lists, each with its digest."""
+
+    def content(wanted: str) -> bytes:
+        raw = (store / "blobs" / "sha256" / wanted.partition(":")[2]).read_bytes()
+        assert f"sha256:{hashlib.sha256(raw).hexdigest()}" == wanted
+        return raw
+
+    view = json.loads(content(digest))
+    for item in (view["config"], *view["layers"]):
+        content(item["digest"])

@@ -59,7 +59,8 @@ class Killable:
     def command(self, *point: str) -> list[str]:
         """The arguments of Python."""
         runner = [str(Path(kill_runner.__file__)), *point] if point else ["-m", "provender"]
-        return [*runner, *self.arguments]
+        # With one job the calls come one after the other, so that their numbers mean something.
+        return [*runner, *self.arguments, *(["--concurrency", "1"] if point else [])]
 
     def run_again(self) -> None:
         """The command to its end."""
