@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ from provender.oci import EMPTY_BYTES, EMPTY_DESCRIPTOR, Document, Reference
 from provender.storage.layout import LayoutStorage
 from provender.storage.open import Storages
 from provender.storage.registry import Credential, FixedCredential, HttpTransport, RegistryRepository
+from provender.storage.registry.network import Network
 from provender.storage.verify import BytesReader
 from support.content import finish, manifest, start_python
 from support.registry import TestRegistry
@@ -296,3 +298,37 @@ def test_plain_http_that_another_tools_file_asks_for_is_told_once(tmp_path: Path
         for name in ("h.example/a", "h.example/b", f"{registry.host}/a"):
             opener.open(Reference.parse(name))
     assert told == [f"h.example is asked without TLS, as {conf}: registry 1 says"]
+
+
+def test_trusted_realms_come_from_the_environment(tmp_path: Path) -> None:
+    """The realm's name resolves to this machine, the registry's does not: only trust lets the token be asked for."""
+
+    class World(Network):
+        def addresses(self, host: str, port: int) -> list[str]:
+            return {"registry.example": ["203.0.113.7"], "auth.example": ["127.0.0.1"]}[host]
+
+        def connect(self, address: str, port: int, *, timeout_s: float) -> socket.socket:
+            return super().connect("127.0.0.1", port, timeout_s=timeout_s)
+
+    with TestRegistry(auth="token") as registry, HttpTransport({}, network=World()) as transport:
+        digest = registry.push_artifact("acme/app", "1.0", [b"x"])
+        port = registry.host.rpartition(":")[2]
+        registry.realm = f"http://auth.example:{port}/token"
+        host = f"registry.example:{port}"
+        user = FixedCredential(host, Credential(username=registry.username, secret=registry.password))
+        reference = Reference.parse(f"{host}/acme/app:1.0")
+
+        def resolve(**environ: str) -> str:
+            locations = Locations.gather(environ={}, cwd=tmp_path, system_dir=tmp_path / "etc")
+            opening = Storages(locations, environ=environ, plain_http=True, credentials=user, transport=transport)
+            with opening:
+                return opening.open(reference).storage.resolve("1.0").digest
+
+        with pytest.raises(Denied) as caught:
+            resolve()
+        assert caught.value.code == "unsafe-target"
+        assert registry.count("*", "^/token") == 0
+        assert resolve(PROVENDER_TRUSTED_REALMS=f"other.example, auth.example:{port}") == digest
+        with pytest.raises(InvalidProject) as wrong:
+            resolve(PROVENDER_TRUSTED_REALMS="https://auth.example/")
+        assert "PROVENDER_TRUSTED_REALMS" in str(wrong.value.where)
