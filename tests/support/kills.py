@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -170,11 +171,14 @@ class RandomKills:
 
     def kill(self, command: Killable) -> None:
         """One run, killed at some time, or done before."""
+        began = time.monotonic()
         process = command.start()
-        time.sleep(self._whole_s * self._chance.uniform(0.2, 1.0))
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(self._whole_s * self._chance.uniform(0.2, 1.0))
+        took_s = time.monotonic() - began
         process.kill()
         _, said = process.communicate(timeout=120)
         assert process.returncode in (0, -signal.SIGKILL), said.decode()
         self.killed += process.returncode != 0
-        # A machine that is busy at times: the next guess follows the last one.
-        self._whole_s *= 1.05 if process.returncode else 0.8
+        # A machine is busy at times: one that was done before tells how long it takes now.
+        self._whole_s = self._whole_s * 1.05 if process.returncode else took_s
