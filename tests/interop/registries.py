@@ -33,6 +33,7 @@ storage:
   delete: {{enabled: true}}
   maintenance: {{uploadpurging: {{enabled: false}}}}
 http: {{addr: "127.0.0.1:{port}"}}
+validation: {{manifests: {{urls: {{allow: ["^https?://"]}}}}}}
 {auth}
 """
 
