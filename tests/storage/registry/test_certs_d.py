@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from provender.oci import EMPTY_BYTES, EMPTY_DESCRIPTOR
 from provender.storage.registry import HttpTransport, NoCredentials, RegistryClient, Timing
 from provender.storage.registry.certs_d import CertificateDirectories
 from provender.storage.registry.origin import Origin
-from provender.storage.registry.tls import TlsSettings
+from provender.storage.registry.tls import TlsSettings, tls_context
 from support.certificates import Certificates
 from support.registry import Redirect, TestRegistry
 
@@ -154,3 +155,13 @@ def test_settings_of_ones_own_stand_before_certs_d(machine: Machine) -> None:
     assert (completed.ca, completed.client_certificate, completed.client_key) == ("mine.pem", "i.pem", "i.key")
     assert completed.authorities == (str(directory / "a.crt"), str(directory / "b.crt"))
     assert machine.directories().complete(TlsSettings(), origin).client_key == str(directory / "me.key")
+
+
+def test_an_encrypted_key_is_an_error_and_no_question(machine: Machine, certificates: Certificates) -> None:
+    directory = put(machine.system / "docker/certs.d/registry.example", me_cert=certificates.server[0])
+    command = ["openssl", "pkey", "-in", certificates.server[1], "-aes128", "-passout", "pass:secret"]
+    subprocess.run([*command, "-out", str(directory / "me.key")], check=True, capture_output=True, timeout=60)
+    settings = machine.directories().complete(TlsSettings(), Origin.of("https://registry.example/"))
+    with pytest.raises(InvalidProject) as caught:
+        tls_context(settings, {})
+    assert (caught.value.code, caught.value.where) == ("encrypted-key", str(directory / "me.key"))

@@ -49,10 +49,21 @@ def tls_context(settings: TlsSettings, environ: Mapping[str, str]) -> ssl.SSLCon
         _load(context, path, "the registry's certs.d")
     if settings.client_certificate is not None:
         try:
-            context.load_cert_chain(settings.client_certificate, settings.client_key)
+            context.load_cert_chain(settings.client_certificate, settings.client_key, password=_no_password)
+        except InvalidProject as error:
+            raise error.at(settings.client_key or settings.client_certificate) from None
         except (OSError, ssl.SSLError) as error:
             raise _unusable(settings.client_certificate, "the registry's client certificate", error) from error
     return context
+
+
+def _no_password() -> str:
+    """Asked for with an encrypted key alone: OpenSSL would ask on the terminal, and wait."""
+    raise InvalidProject(
+        "the key of a client certificate is encrypted, which nobody can be asked for here",
+        code="encrypted-key",
+        hint="keep the key decrypted and readable for you alone: openssl pkey -in old.key -out new.key",
+    )
 
 
 def _trusting(environ: Mapping[str, str]) -> ssl.SSLContext:
