@@ -14,12 +14,7 @@ from provender.oci.media_types import LAYER_TAR, MANIFEST
 from provender.project.check import check
 from provender.project.report import CheckReport, SyncReport
 from provender.project.sources import Source
-from provender.project.sources.carried import CarriedSource
-from provender.project.sources.directory import DirectorySource
-from provender.project.sources.inline import InlineSource
-from provender.project.sources.manual import ManualSource
-from provender.project.sources.oci import OciSource
-from provender.project.sources.repositories import Repositories
+from provender.project.sources.of_project import sources_of
 from provender.project.sync import Synchroniser, SyncOptions
 from provender.storage.cache import BlobCache
 from provender.storage.open import Storages
@@ -36,11 +31,21 @@ Tree = dict[str, tuple[str, int, bytes]]
 class LocalProject:
     """The directory `root/project`, whose alias `acme` is the store `root/store`."""
 
+    is_offline = False
+    environ: Mapping[str, str] = {}
+    """Variables for programs that a run starts."""
+    _storages: Storages | None = None
+
     def __init__(self, root: Path) -> None:
         self.directory = root / "project"
         self.directory.mkdir()
         self.store = root / "store"
         self.cache = BlobCache(root / "cache", max_bytes=1 << 30)
+
+    def close(self) -> None:
+        """End the connections of the last run."""
+        if self._storages is not None:
+            self._storages.close()
 
     # --- content
 
@@ -83,12 +88,10 @@ class LocalProject:
     def sources(self) -> dict[str, Source]:
         """The sources over the store; a test may put another in the place of one."""
         locations = Locations.gather(environ={}, cwd=self.directory, manifest={"acme": f"layout:{self.store}"})
-        return {
-            "oci": OciSource(Repositories(Storages(locations, environ={}), self.cache)),
-            "directory": CarriedSource(DirectorySource(self.directory), self.cache),
-            "inline": InlineSource(),
-            "manual": ManualSource(),
-        }
+        self.close()
+        self._storages = storages = Storages(locations, environ={})
+        environ = {**os.environ, "HOME": str(self.directory.parent), "GIT_CONFIG_NOSYSTEM": "1", **self.environ}
+        return sources_of(self.directory, storages, self.cache, environ=environ, is_offline=self.is_offline)
 
     def synchroniser(self, sources: Mapping[str, Source] | None = None) -> Synchroniser:
         return Synchroniser(self.directory, self.sources() if sources is None else sources)

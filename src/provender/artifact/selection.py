@@ -21,7 +21,7 @@ from provender.artifact.names import check_links, shown, split_path
 from provender.artifact.tree import Entry
 from provender.errors import IntegrityError, InvalidProject, NotFound
 
-__all__ = ["Selection", "choose", "matches", "select"]
+__all__ = ["Selection", "choose", "is_selected", "matches", "select"]
 
 _WILD: Final = frozenset("*?[")
 _MAX_PATTERN: Final = 1024
@@ -75,6 +75,12 @@ def select(staging: str, entries: Sequence[Entry], selection: Selection) -> tupl
     if root:
         _move_up(staging, root)
     return left
+
+
+def is_selected(path: str, selection: Selection) -> bool:
+    """True if a file at `path` would be left."""
+    root = "/".join(_root_parts(selection.root))
+    return _is_wanted(path, selection) and (not root or path.startswith(f"{root}/"))
 
 
 def _below(entries: Sequence[Entry], selection: Selection, root: str) -> list[Entry]:

@@ -185,6 +185,12 @@ class TreeWriter:
         """Notes a second name for a file of this tree; `finish` makes it a copy, so that the two stay apart."""
         self._note(parts, "h", "/".join(target_parts), origin)
 
+    def digest_of(self, path: str) -> str:
+        """The sha256 of a file that was written to its end; empty for anything else."""
+        with self._lock:
+            claim = self._claims.get(path)
+        return claim.content if claim is not None and claim.kind == "f" and claim.content != UNHASHED else ""
+
     def finish(self) -> tuple[Entry, ...]:
         """Resolves hard links, compares what several origins wrote, makes the links; the entries sorted by path."""
         if self._scribe is not None:

@@ -108,29 +108,13 @@ class Services:
     @contextmanager
     def sources(self, manifest: Manifest) -> Iterator[dict[str, Source]]:
         """The sources of a project's dependencies, by kind."""
-        from provender.project.sources.directory import DirectorySource
-        from provender.project.sources.inline import InlineSource
-        from provender.project.sources.manual import ManualSource
-        from provender.project.sources.oci import OciSource
-        from provender.project.sources.repositories import Repositories
+        from provender.project.sources.of_project import sources_of
 
         locations = self.locations(manifest, directory=manifest.directory)
         with self.storages(locations) as storages:
-            plain: dict[str, Source] = {
-                "oci": OciSource(Repositories(storages, self.cache())),
-                "directory": DirectorySource(manifest.directory),
-                "inline": InlineSource(),
-                "manual": ManualSource(),
-            }
-            yield {kind: self._carried(kind, source) for kind, source in plain.items()}
-
-    def _carried(self, kind: str, source: Source) -> Source:
-        """The source, which lays what `import` brought before it asks anybody."""
-        from provender.project.sources import Portable
-        from provender.project.sources.carried import CarriedSource
-
-        is_at_hand = kind in ("inline", "manual") or isinstance(source, Portable)
-        return source if is_at_hand else CarriedSource(source, self.cache())
+            yield sources_of(
+                manifest.directory, storages, self.cache(), environ=os.environ, is_offline=self._is_offline
+            )
 
     def waiting(self, what: str) -> Callable[[], None]:
         """What to call when somebody else holds a lock: says so once."""

@@ -11,7 +11,7 @@ from typing import Final, Literal
 from urllib.parse import SplitResult, urlsplit
 
 from provender.artifact.names import split_path
-from provender.errors import IntegrityError, InvalidProject, InvalidReference, ProvenderError
+from provender.errors import IntegrityError, InvalidProject, InvalidReference, ProvenderError, Unsupported
 from provender.oci import Reference
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "check_slug",
     "check_url",
     "git_transport",
+    "is_classic",
 ]
 
 GitTransport = Literal["https", "http", "ssh", "git", "file"]
@@ -90,7 +91,7 @@ def git_transport(text: str) -> GitTransport:
     transport = _GIT_SCHEMES.get(scheme)
     if transport is None:
         raise _invalid_url(text, f"the transport {scheme[:40]!r} is not allowed", hint, code="invalid-git-url")
-    parts = _split(text)
+    parts = _split(text, code="invalid-git-url")
     if transport == "file":
         if parts.netloc or not parts.path.startswith("/") or parts.path.startswith("/-"):
             raise _invalid_url(text, "a file URL has no host and an absolute path", hint, code="invalid-git-url")
@@ -164,20 +165,26 @@ def check_chart(text: str) -> str:
 
 
 def check_chart_repository(text: str) -> str:
-    """`text`, if charts can be in it: an http or https URL, or `oci://` and a repository; else InvalidProject."""
-    if not text.startswith("oci://"):
-        try:
-            return check_url(text)
-        except InvalidProject as error:
-            error.hint = error.hint if error.code == "secret-in-url" else "write https://HOST/PATH or oci://HOST/PATH"
-            raise
+    """`text`, if charts can be in it; else InvalidProject.
+
+    That is an http or https URL, `oci://HOST/PATH`, or `ALIAS/PATH` of a logical registry.
+    """
+    hint = "write https://HOST/PATH, oci://HOST/PATH, or ALIAS/PATH of a logical registry"
+    if is_classic(text):
+        return check_url(text)
     try:
         reference = Reference.parse(f"{text.rstrip('/')}/chart")
-    except InvalidReference as error:
-        raise _invalid_url(text, error.message, "write oci://HOST/PATH") from error
-    if reference.kind == "layout" or reference.target is not None:
-        raise _invalid_url(text, "it is no repository", "write oci://HOST/PATH, without a tag")
+    except (InvalidReference, Unsupported) as error:
+        raise _invalid_url(text, error.message, hint) from error
+    is_spelled_out = text.startswith("oci://") or reference.kind == "logical"
+    if reference.kind == "layout" or reference.target is not None or not is_spelled_out:
+        raise _invalid_url(text, "it is no repository of charts", hint)
     return text
+
+
+def is_classic(repository: str) -> bool:
+    """True for the URL of a repository with an `index.yaml`; False for one in a registry."""
+    return repository.startswith(("http://", "https://"))
 
 
 def check_asset_name(text: str) -> str:
@@ -222,12 +229,14 @@ def _check_text(text: str, *, code: str = "invalid-url") -> None:
     raise _invalid_url(text, problem, "write https://HOST/PATH", code=code)
 
 
-def _split(text: str) -> SplitResult:
+def _split(text: str, *, code: str = "invalid-url") -> SplitResult:
     try:
         parts = urlsplit(text)
         _ = parts.port  # raises for what is no number
     except ValueError as error:
-        raise _invalid_url(text, "its host or port cannot be read", "write https://HOST[:PORT]/PATH") from error
+        raise _invalid_url(
+            text, "its host or port cannot be read", "write https://HOST[:PORT]/PATH", code=code
+        ) from error
     return parts
 
 

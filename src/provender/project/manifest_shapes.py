@@ -248,9 +248,9 @@ class HelmDependency(ChosenShape, frozen=True, kw_only=True):
     repository: Annotated[
         str,
         msgspec.Meta(
-            description="Where it is: the URL of a repository with an index.yaml, or oci:// and a path in a registry.",
+            description="Where it is: the URL of a repository with an index.yaml, oci://HOST/PATH, or ALIAS/PATH.",
             examples=["https://stefanprodan.github.io/podinfo", "oci://ghcr.io/stefanprodan/charts"],
-            extra_json_schema={"pattern": r"^(https?|oci)://[^\s@#\\]+$"},
+            extra_json_schema={"pattern": r"^((https?|oci)://|[a-z0-9_-]+(?=/|$))[^\s@#:\\]*(:[0-9]+(/[^\s@#\\]*)?)?$"},
         ),
     ]
     version: _Range = None

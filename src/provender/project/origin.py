@@ -157,7 +157,7 @@ class HelmOrigin(_Origin, frozen=True, kw_only=True, tag="helmChart", tag_field=
 
     chart: str
     repository: str
-    """The URL of a classic repository, or `oci://` and the repository that the chart's lies in."""
+    """The URL of a classic repository; `oci://HOST/PATH` or `ALIAS/PATH`, below which the chart's repository is."""
     requested: ChartRequested = ChartRequested()
 
 

@@ -358,7 +358,8 @@ def _is_laid(dependency: Dependency) -> bool:
 
 
 def _is_same(one: LockedDependency, other: LockedDependency) -> bool:
-    return (one.source, one.revision) == (other.source, other.revision)
+    """True if the same files of the same content are meant."""
+    return with_tree(other, one.tree).identity == one.identity
 
 
 def _counted(change: Change, tree: Sequence[Entry]) -> Change:

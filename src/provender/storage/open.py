@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         Transport,
     )
     from provender.storage.registry.origin import TrustedHosts
+    from provender.storage.web import WebClient
 
 __all__ = ["Opened", "Storages"]
 
@@ -142,6 +143,15 @@ class Storages:
             plain_http = self._plain_http
         return self._client(_Peer(host.lower(), Connection(plain_http=plain_http, ca=ca)))
 
+    def web(self) -> WebClient:
+        """A client for what is no registry, over the same connections and with the same bounds for each host."""
+        from provender.storage.web import WebClient
+
+        with self._lock:
+            return WebClient(
+                self._shared_transport(), policy=self._policy, timing=self._timing, gates=self._shared_gates()
+            )
+
     def close(self) -> None:
         """Close the connections of our own transport; what was opened is not to be used any more."""
         with self._lock:
@@ -236,14 +246,13 @@ class Storages:
             self._warn(f"{place.host} is asked without TLS, as {origin} says")
 
     def _client(self, peer: _Peer) -> RegistryClient:
-        from provender.storage.registry import Gates, RegistryClient
+        from provender.storage.registry import RegistryClient
 
         with self._lock:
             client = self._clients.get(peer)
             if client is not None:
                 return client
-            if self._gates is None:
-                self._gates = Gates(self._limits, self._timing)
+            gates = self._shared_gates()
             speaking = peer.connection
             client = RegistryClient(
                 peer.host,
@@ -255,7 +264,7 @@ class Storages:
                 client_key=_text(speaking.client_key),
                 policy=self._policy if peer.is_patient else _hurried(self._policy),
                 timing=self._timing,
-                gates=self._gates,
+                gates=gates,
                 namespace=peer.namespace,
                 trusted_realms=_trusted_realms(self._environ),
                 warn=self._warn,
@@ -290,6 +299,13 @@ class Storages:
 
             self._own_transport = HttpTransport(self._environ, concurrency=self._concurrency, debug=self._debug)
         return self._own_transport
+
+    def _shared_gates(self) -> Gates:
+        if self._gates is None:
+            from provender.storage.registry import Gates
+
+            self._gates = Gates(self._limits, self._timing)
+        return self._gates
 
     def _shared_credentials(self) -> CredentialSource:
         if self._credentials is None:

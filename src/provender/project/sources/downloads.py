@@ -1,0 +1,191 @@
+"""Downloads of the sources `http`, `githubRelease` and `helmChart`: files by URL, kept in the blob cache by digest.
+
+Project layer, over the web client. A file whose digest is known is asked for only if the cache lacks it.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Final, Protocol
+from urllib.parse import urlsplit
+
+import msgspec
+
+from provender.errors import IntegrityError, Unavailable
+from provender.oci import Descriptor, Digest
+from provender.project.sources.logins import Logins
+from provender.storage.abilities import BlobReader
+from provender.storage.cache import BlobCache
+from provender.storage.registry.redact import shown_url
+from provender.storage.verify import VerifiedReader
+from provender.storage.web import WebClient
+from provender.transfer.pool import Cancellation
+from provender.transfer.progress import NO_PROGRESS, Progress, WatchedReader
+
+__all__ = ["Downloads", "Watch"]
+
+
+class _Named(Protocol):
+    """A temporary file."""
+
+    @property
+    def name(self) -> str: ...
+
+
+_OCTETS: Final = "application/octet-stream"
+_MAX_FILE_BYTES: Final = 64 << 30
+
+
+class Watch(msgspec.Struct, frozen=True):
+    """Who hears of progress, and what may end it."""
+
+    progress: Progress = NO_PROGRESS
+    cancellation: Cancellation = msgspec.field(default_factory=Cancellation)
+
+
+class Downloads:
+    """Brings files in. `web` is made when something has to be asked for; `is_offline` makes that an error."""
+
+    def __init__(
+        self, web: Callable[[], WebClient], cache: BlobCache, logins: Logins, *, is_offline: bool = False
+    ) -> None:
+        self._web = web
+        self._cache = cache
+        self._logins = logins
+        self._is_offline = is_offline
+
+    def lock(
+        self, name: str, url: str, *, sha256: str | None = None, size_bytes: int | None = None, accept: str = "*/*"
+    ) -> Descriptor:
+        """What is at `url` now, which the cache has afterwards; IntegrityError if it is not the `sha256` asked for.
+
+        With a size as well, the cache may have it already, and nothing is asked.
+        """
+        if sha256 is not None and size_bytes is not None:
+            known = _descriptor(sha256, size_bytes)
+            if self._cache.exists(known):
+                return known
+        with self._spooled(name, url, sha256=sha256, accept=accept, watch=Watch()) as (_, found):
+            return found
+
+    @contextmanager
+    def open(
+        self, name: str, url: str, wanted: Descriptor, watch: Watch, *, accept: str = "*/*"
+    ) -> Iterator[Callable[[], WatchedReader]]:
+        """A function that opens the content of `wanted` anew with each call, from the cache or from `url`.
+
+        Raises IntegrityError if the server has something else now.
+        """
+        held = self._cache.open(wanted)
+        if held is not None:
+            held.close()
+            yield lambda: _watched(self._cache.fetch(wanted), watch)
+            return
+        with self._spooled(name, url, sha256=wanted.digest.encoded, accept=accept, watch=watch) as (file, found):
+            if found.size != wanted.size:
+                raise _other_content(url, f"{found.size} bytes", f"{wanted.size} bytes")
+            yield lambda: _watched(_again(file, wanted), watch)
+
+    def content(self, name: str, url: str, *, limit_bytes: int, accept: str = "*/*") -> bytes:
+        """A file that is small, as it is now."""
+        web, memory = self._asked(url), _MemorySink()
+        authorization = self._logins.authorization(name, url)
+        web.download(url, memory, limit_bytes=limit_bytes, authorization=authorization, accept=accept)
+        return b"".join(memory.chunks)
+
+    @contextmanager
+    def _spooled(
+        self, name: str, url: str, *, sha256: str | None, accept: str, watch: Watch
+    ) -> Iterator[tuple[_Named, Descriptor]]:
+        """The file at `url` in a temporary file; a copy of it is in the cache, as far as that can be written."""
+        web = self._asked(url)
+        task = watch.progress.start(os.path.basename(urlsplit(url).path) or name, None)
+
+        def tick(size: int) -> None:
+            watch.cancellation.check()
+            watch.progress.advance(task, size)
+
+        with tempfile.NamedTemporaryFile(prefix="provender-download-") as file:
+            found = web.download(
+                url,
+                _FileSink(file.fileno()),
+                limit_bytes=_MAX_FILE_BYTES,
+                authorization=self._logins.authorization(name, url),
+                accept=accept,
+                tick=tick,
+            )
+            if sha256 is not None and found.sha256 != sha256:
+                raise _other_content(url, f"the sha256 {found.sha256}", sha256)
+            descriptor = _descriptor(found.sha256, found.size_bytes)
+            # Without a cache that can be written the file is still here.
+            with suppress(OSError), _again(file, descriptor) as reader:
+                self._cache.push(descriptor, reader)
+            watch.progress.done(task)
+            yield file, descriptor
+
+    def _asked(self, url: str) -> WebClient:
+        if self._is_offline:
+            raise Unavailable(
+                f"{urlsplit(url).netloc} may not be asked: this run is offline",
+                code="offline",
+                where=shown_url(url),
+                hint="run once without --offline, so that the content is cached",
+                retryable=False,
+                exit_status=69,
+            )
+        return self._web()
+
+
+class _FileSink:
+    """A sink that is an open file."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+
+    def write(self, chunk: bytes, /) -> object:
+        view = memoryview(chunk)
+        while view:
+            view = view[os.write(self._fd, view) :]
+        return None
+
+    def restart(self) -> None:
+        os.ftruncate(self._fd, 0)
+        os.lseek(self._fd, 0, os.SEEK_SET)
+
+
+class _MemorySink:
+    """A sink in memory."""
+
+    def __init__(self) -> None:
+        self.chunks: list[bytes] = []
+
+    def write(self, chunk: bytes, /) -> object:
+        self.chunks.append(chunk)
+        return None
+
+    def restart(self) -> None:
+        self.chunks.clear()
+
+
+def _descriptor(sha256: str, size_bytes: int) -> Descriptor:
+    return Descriptor(media_type=_OCTETS, digest=Digest(f"sha256:{sha256}"), size=size_bytes)
+
+
+def _again(file: _Named, descriptor: Descriptor) -> VerifiedReader:
+    return VerifiedReader(open(file.name, "rb", buffering=0), descriptor)
+
+
+def _watched(reader: BlobReader, watch: Watch) -> WatchedReader:
+    return WatchedReader(reader, NO_PROGRESS, 0, watch.cancellation)
+
+
+def _other_content(url: str, found: str, wanted: str) -> IntegrityError:
+    return IntegrityError(
+        f"the server has {found}, but {wanted} is wanted",
+        code="digest-mismatch",
+        where=shown_url(url),
+        hint="the file was replaced; if that is right, correct the checksum or run 'provender update' for it",
+    )
