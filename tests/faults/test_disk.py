@@ -10,10 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from provender.artifact.pull import pull
 from provender.oci import Descriptor
 from provender.storage import files
 from provender.storage.cache import BlobCache, CachedFetcher
 from provender.storage.cache_partial import PartialFile
+from provender.storage.cached_source import CachedSource
 from provender.storage.registry import RegistryRepository
 from support.registry import TestRegistry
 from support.workspace import Workspace, publish, refused
@@ -101,6 +103,35 @@ def test_f26_a_full_cache_disk_costs_the_cache_alone(
     assert [
         path for name in ("partial", "blobs", "tmp") for path in (cache.root / name).rglob("*") if path.is_file()
     ] == []
+
+
+def test_f26_a_disk_that_fills_up_under_a_large_pull_ends_it(
+    registry: TestRegistry,
+    repository: RegistryRepository,
+    cache: BlobCache,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The file of the download would have become the file of the pull: without it there is no way on."""
+    publish(registry, "acme/app", "1.0", {"big.bin": CONTENT})
+    write = PartialFile.write
+    calls = 0
+
+    def fill(self: PartialFile, chunk: bytes) -> None:
+        nonlocal calls
+        calls += 1
+        if calls > 3:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(self, chunk)
+
+    monkeypatch.setattr(PartialFile, "write", fill)
+    with pytest.raises(OSError, match="No space left") as caught:  # noqa: SIM117 (the source is left by the error)
+        with CachedSource(repository, cache, largest_bytes=4 << 20) as source:
+            pull(source, "1.0", str(tmp_path / "out"))
+    assert caught.value.errno == errno.ENOSPC
+    assert calls == 4
+    assert not (tmp_path / "out").exists()
+    assert [path for path in (cache.root / "partial").rglob("*") if path.is_file()] == []
 
 
 def test_f26_a_lock_file_that_cannot_be_written_stays_the_old_one(

@@ -91,7 +91,7 @@ class TreeWriter:
     def adopt(
         self,
         parts: tuple[str, ...],
-        content: Reader,
+        content: Iterable[bytes],
         take: Callable[[int, str], None],
         *,
         size: int,

@@ -6,7 +6,7 @@ memory and every reader is read to its end, so that nothing unverified is ever r
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
@@ -164,8 +164,9 @@ class _Work:
     def _adopt(self, planned: Planned, parts: tuple[str, ...], reader: _Reader, flight: Flight) -> None:
         layer = planned.layer
         known = layer.digest.encoded if layer.digest.algorithm == "sha256" else ""
-        self._writer.adopt(parts, reader, flight.take, size=layer.size, sha256=known, origin=planned.origin)
-        while reader.read(CHUNK_BYTES):
+        pieces = _written(reader, flight)
+        self._writer.adopt(parts, pieces, flight.take, size=layer.size, sha256=known, origin=planned.origin)
+        for _ in pieces:
             pass
 
     def _extract(self, planned: Planned, reader: _Reader) -> None:
@@ -183,6 +184,17 @@ class _Work:
                 where=planned.origin,
                 hint="the layer was packed wrongly; nothing was kept",
             )
+
+
+def _written(reader: _Reader, flight: Flight) -> Iterator[bytes]:
+    """What is read and is in the file of the download; OSError if that could not be written."""
+    while True:
+        piece = reader.read(CHUNK_BYTES)
+        if flight.failure is not None:
+            raise flight.failure
+        if not piece:
+            return
+        yield piece
 
 
 class _HashedStream(Stream):

@@ -46,6 +46,8 @@ class Flight:
         self._landed = landed
         self._ended = ended
         self._open = True
+        self.failure: OSError | None = None
+        """Why nothing more could be written, once that happened."""
         self.kept = file.kept if isinstance(file, PartialFile) else 0
         self.hasher = file.hasher if isinstance(file, PartialFile) and file.kept else None
 
@@ -64,7 +66,8 @@ class Flight:
         if self._open:
             try:
                 self._file.write(chunk)
-            except OSError:
+            except OSError as error:
+                self.failure = error
                 self.discard()
 
     def note(self, so_far: Callable[[], tuple[int, str]], *, at_once: bool = False) -> None:
