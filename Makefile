@@ -10,7 +10,7 @@ export UV_PYTHON_DOWNLOADS := never
 export UV_NO_PROGRESS := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test test-pythons check format schema interop bench clean
+.PHONY: help demo test test-pythons check format schema reference interop bench clean
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
 
@@ -49,6 +49,9 @@ format: .venv/.development ## put the sources in shape
 
 schema: .venv/.development ## write the JSON Schema of provender.yaml
 	@$(BIN)/python tools/write_schema.py
+
+reference: .venv/.development ## write the reference of the commands from their help texts
+	@$(BIN)/python tools/write_commands.py
 
 interop: .venv/.development ## against real registries and peers
 	@$(BIN)/python tools/peers.py install --for interop
