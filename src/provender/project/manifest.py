@@ -5,8 +5,9 @@ Project layer. Reads one file, asks no network; what the references mean is for 
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -22,6 +23,8 @@ from provender.settings import MAX_SETTINGS_BYTES, Tree, convert, load_tree
 __all__ = ["MANIFEST_NAME", "Dependency", "Manifest", "find_manifest", "read_capped"]
 
 _T = TypeVar("_T")
+_MISSING: Final = object()
+_CONFLICT: Final = re.compile(rb"^(?:<{7}|={7}|>{7}|\|{7})(?:[ \r]|$)", re.MULTILINE)
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,7 +51,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     @classmethod
     def parse(cls, text: str | bytes, *, where: str = MANIFEST_NAME, directory: Path | None = None) -> Manifest:
         """The manifest in `text`, which `where` names in messages; InvalidProject if it breaks the format."""
-        tree = load_tree(text, where=where)
+        tree = _loaded(text, where)
         _check_version(tree)
         file = _converted(tree)
         registries = {
@@ -93,13 +96,34 @@ def _converted(tree: Tree) -> ManifestFile:
         return convert(tree, ManifestFile)
 
 
+def _loaded(text: str | bytes, where: str) -> Tree:
+    try:
+        return load_tree(text, where=where)
+    except InvalidProject as error:
+        raw = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
+        found = _CONFLICT.search(raw)
+        if found is None:
+            raise
+        line = raw.count(b"\n", 0, found.start()) + 1
+        raise InvalidProject(
+            "the file has merge conflict markers",
+            code="manifest-conflict",
+            where=f"{where}:{line}:1",
+            hint="settle the conflict, then run again",
+        ) from error
+
+
 def _check_version(tree: Tree) -> None:
     if not isinstance(tree.value, dict):
         raise tree.error(
             "the file is empty" if tree.value is None else "the file must be a mapping",
             hint=f"begin it with version: {MANIFEST_VERSION}",
         )
-    version = tree.value.get("version")
+    version = tree.value.get("version", _MISSING)
+    if version is _MISSING:
+        raise tree.error(
+            "the file lacks the key 'version'", code="missing-key", hint=f"begin it with version: {MANIFEST_VERSION}"
+        )
     if isinstance(version, int) and version > MANIFEST_VERSION:
         raise tree.error(
             f"the file has version {version}; this provender reads version {MANIFEST_VERSION}",

@@ -123,11 +123,17 @@ class _Stdout:
 def _target(console: Console, output: str) -> AbstractContextManager[AtomicFile | _Stdout]:
     import sys
 
+    from provender.errors import NotFound
     from provender.storage.files import AtomicFile
 
     if output != "-":
         console.directory = output
-        return AtomicFile(Path(output))
+        path = Path(output)
+        if not path.parent.is_dir():
+            raise NotFound(
+                f"there is no directory {path.parent}", code="no-directory", where=output, hint="make it first"
+            )
+        return AtomicFile(path)
     if console.is_json:
         raise click.UsageError("the archive goes to standard output, so the report cannot; leave out --format json")
     if sys.stdout.isatty():

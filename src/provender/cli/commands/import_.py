@@ -82,7 +82,7 @@ def _opened(file: Path, scratch: Path) -> Iterator[ArchiveStorage]:
     import tempfile
 
     from provender.artifact.compression import open_stream, sniff
-    from provender.errors import NotFound
+    from provender.errors import InvalidDocument, NotFound
     from provender.storage.archive import ArchiveStorage
     from provender.storage.verify import CHUNK_BYTES
 
@@ -91,6 +91,12 @@ def _opened(file: Path, scratch: Path) -> Iterator[ArchiveStorage]:
     except FileNotFoundError as error:
         raise NotFound(
             f"no such file: {file}", code="no-archive", hint="name the archive that 'provender export' wrote"
+        ) from error
+    except IsADirectoryError as error:
+        raise InvalidDocument(
+            f"{file} is a directory, not an archive",
+            code="not-an-archive",
+            hint="name a file that 'provender export' wrote; a layout that is a directory is bound with --registry",
         ) from error
     with source:
         compression = sniff(source.peek(512)[:512])
