@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 import unicodedata
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -68,6 +69,7 @@ class Console:
         self._err = stderr
         self._environment = environment
         self._display: _Display | None = None
+        self._shown_since: float | None = None
         self._notes: set[str] = set()
         self.format: Literal["text", "json"] = "text"
         self.quiet = 0
@@ -197,8 +199,14 @@ class Console:
         if self._err.isatty() and not self.in_ci and self._environment.get("TERM") != "dumb":
             display = BarProgress(self._err)
             self._display = display
+            self._shown_since = time.monotonic()
             return display
         return LineProgress(self.note) if self.in_ci else NoProgress()
+
+    @property
+    def shown_for_s(self) -> float | None:
+        """How long ago the bars were begun; None if there were none: only who watched is told how long it took."""
+        return None if self._shown_since is None else time.monotonic() - self._shown_since
 
     def stop_progress(self) -> None:
         """Take the bars away; harmless without any."""

@@ -85,7 +85,7 @@ def render(console: Console, report: SyncReport, *, verb: str) -> None:
         counts[change.action] = counts.get(change.action, 0) + 1
         if change.action != "unchanged":
             console.result(_line(console, change))
-    console.note(_summary(report, counts, verb=verb))
+    console.note(_summary(report, counts, verb=verb, took_s=console.shown_for_s))
 
 
 def _line(console: Console, change: Change) -> str:
@@ -113,13 +113,14 @@ def _difference(difference: Difference) -> str:
     return ", ".join(f"{count} {word}" for count, word in counts if count) or "the same files"
 
 
-def _summary(report: SyncReport, counts: dict[str, int], *, verb: str) -> str:
+def _summary(report: SyncReport, counts: dict[str, int], *, verb: str, took_s: float | None) -> str:
     total = sum(change.action not in ("removed", "released") for change in report.changes)
     size = sum(change.size_bytes or 0 for change in report.changes if change.is_laid)
     if report.is_nothing:
         return f"{counted(total, 'dependency', 'dependencies')}, nothing to do"
     done = ", ".join(f"{count} {action}" for action, count in counts.items() if action != "unchanged")
-    text = f"{counted(total, 'dependency', 'dependencies')}: {done or 'none changed'}"
+    took = "" if took_s is None else f" in {took_s:.1f} s"
+    text = f"{counted(total, 'dependency', 'dependencies')}{took}: {done or 'none changed'}"
     if size:
         text += f"; {human_bytes(size)} on disk"
     if report.is_lock_changed:
