@@ -11,7 +11,7 @@ from typing import Final, TypeVar
 
 import msgspec
 
-from provender.errors import InvalidReference, NotFound
+from provender.errors import InvalidProject, InvalidReference, NotFound
 from provender.oci import Reference
 from provender.project.capped import read_capped
 from provender.project.dependency import Dependency, find_overlap
