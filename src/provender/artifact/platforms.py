@@ -1,16 +1,22 @@
-"""Which child of an index is meant. Artifact layer; pure but for `host_platform`."""
+"""Which child of an index is meant, and what an image is for. Artifact layer."""
 
 from __future__ import annotations
 
 import sys
 from typing import Final
 
-from provender.errors import NotFound
-from provender.oci import Descriptor, Index, Platform
+import msgspec
 
-__all__ = ["choose_platform", "host_platform"]
+from provender.errors import NotFound
+from provender.oci import Descriptor, Document, Index, Platform
+from provender.oci.media_types import DOCKER_CONFIG, IMAGE_CONFIG
+from provender.storage.abilities import Fetcher
+from provender.storage.verify import read_all
+
+__all__ = ["choose_platform", "host_platform", "platform_of"]
 
 _REFERENCE_TYPE: Final = "vnd.docker.reference.type"
+_MAX_CONFIG_BYTES: Final = 16 << 20
 _ARM: Final = {"armv6l": "v6", "armv7l": "v7", "armv8l": "v7"}
 _SYSTEMS: Final = {"win32": "windows", "cygwin": "windows"}
 
@@ -49,6 +55,44 @@ def choose_platform(index: Index, wanted: Platform | None = None, *, here: bool 
         f"the index has {what}",
         code="no-matching-platform",
         hint=f"it has {there}; name a platform, or one of them by its digest",
+    )
+
+
+class _Config(msgspec.Struct, frozen=True):
+    """What an image's config says of its machine (image-spec config.md)."""
+
+    architecture: str = ""
+    os: str = ""
+    variant: str | None = None
+    os_version: str | None = msgspec.field(default=None, name="os.version")
+    os_features: tuple[str, ...] | None = msgspec.field(default=None, name="os.features")
+
+
+# Made at import: threads that meet a type for the first time at once crash in msgspec.
+_CONFIG_DECODER: Final = msgspec.json.Decoder(_Config)
+
+
+def platform_of(storage: Fetcher, document: Document) -> Platform | None:
+    """The platform that an image's config names; None for an index, an artifact, or a config that names none."""
+    if document.is_index:
+        return None
+    config = document.manifest().config
+    if config is None or config.media_type not in (IMAGE_CONFIG, DOCKER_CONFIG) or config.size > _MAX_CONFIG_BYTES:
+        return None
+    with storage.fetch(config) as reader:
+        raw = read_all(reader, _MAX_CONFIG_BYTES)
+    try:
+        found = _CONFIG_DECODER.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None  # a config of another kind under an image's type: oras's vectors have one that is not JSON
+    if not found.os or not found.architecture:
+        return None
+    return Platform(
+        architecture=found.architecture,
+        os=found.os,
+        variant=found.variant or None,
+        os_version=found.os_version or None,
+        os_features=found.os_features or None,
     )
 
 

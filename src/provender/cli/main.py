@@ -37,6 +37,15 @@ ARTIFACT: Final[dict[str, tuple[str, str]]] = {
     "resolve": ("resolve", "Print the digest that a reference names."),
     "tags": ("tags", "List the tags of a repository."),
     "tag": ("tag", "Point further tags at an artifact."),
+    "attach": ("attach", "Publish files that refer to an artifact."),
+    "discover": ("discover", "Show what refers to an artifact."),
+    "copy": ("copy", "Copy an artifact with what belongs to it."),
+    "show": ("show", "Show what an artifact is made of."),
+    "untag": ("untag", "Remove tags, not what they name."),
+    "delete": ("delete", "Delete an artifact with its tags."),
+    "index": ("index", "Indexes: create, update."),
+    "manifest": ("manifest", "Manifests: fetch, push, delete, fetch-config."),
+    "blob": ("blob", "Blobs: fetch, push, delete."),
 }
 REGISTRY: Final[dict[str, tuple[str, str]]] = {
     "login": ("login", "Keep credentials for a registry."),

@@ -15,6 +15,7 @@ import msgspec
 from provender.oci import Descriptor, Digest, Document
 
 __all__ = [
+    "BlobFinder",
     "BlobReader",
     "Deleter",
     "Fetcher",
@@ -80,6 +81,10 @@ class Mounter(Protocol):
         """True if the blob is there now; False if it has to be pushed."""
         ...
 
+    def neighbour(self, other: object) -> str | None:
+        """The name by which blobs of the storage `other` can be mounted here; None where they cannot."""
+        ...
+
 
 class Resolver(Protocol):
     """Turns a tag or digest into a document."""
@@ -140,6 +145,14 @@ class RelationLister(Protocol):
         `tags` are the tags of the repository where they are known, so that fallback tags that are not there are not
         asked for; without them the fallback tag is asked for where nothing else lists anything.
         """
+        ...
+
+
+class BlobFinder(Protocol):
+    """Finds blobs by digest alone."""
+
+    def find_blob(self, digest: Digest) -> Descriptor:
+        """The blob with its size, its media type unknown; NotFound if it is not there."""
         ...
 
 

@@ -62,6 +62,14 @@ class LayoutView(ABC):
         opened[0].close()
         return opened[1] == descriptor.size
 
+    def find_blob(self, digest: Digest) -> Descriptor:
+        """The content of a digest with its size (see `BlobFinder`)."""
+        opened = self._open(digest)
+        if opened is None:
+            raise self._no_content(digest)
+        opened[0].close()
+        return Descriptor(media_type="application/octet-stream", digest=digest, size=opened[1])
+
     def resolve(self, target: str) -> Document:
         """The document of a tag or digest; a digest need not be in the index (children of an index are not)."""
         index = self._index()

@@ -14,6 +14,7 @@ import msgspec
 from provender.errors import IntegrityError, InvalidProject, NotFound, ProvenderError
 from provender.oci import Descriptor, Digest, Document
 from provender.storage.abilities import (
+    BlobFinder,
     BlobReader,
     Fetcher,
     Listed,
@@ -31,7 +32,7 @@ __all__ = ["MirroredStorage", "Readable", "Source"]
 _T = TypeVar("_T")
 
 
-class Readable(Fetcher, Resolver, TagLister, TagReader, ReferrerLister, RelationLister, Protocol):
+class Readable(Fetcher, BlobFinder, Resolver, TagLister, TagReader, ReferrerLister, RelationLister, Protocol):
     """What can be read in every way."""
 
 
@@ -84,6 +85,10 @@ class MirroredStorage:
         except NotFound:
             return False
         return True
+
+    def find_blob(self, digest: Digest) -> Descriptor:
+        """A blob with its size, from the first source that has it."""
+        return self._ask(self._digest_sources(), lambda storage: storage.find_blob(digest))
 
     def resolve(self, target: str) -> Document:
         """The document of a tag, from a source that may say so, or of a digest, from any."""

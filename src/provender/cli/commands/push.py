@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 import click
@@ -10,6 +9,7 @@ import click
 from provender.cli.console import counted, human_bytes
 from provender.cli.options import console_of, jobs_option, output_options, registry_options
 from provender.cli.services import Services
+from provender.cli.writing import epoch
 
 if TYPE_CHECKING:
     from provender.artifact.publish import ArtifactCompat
@@ -82,7 +82,7 @@ def command(
         file_annotations=read_annotation_file(annotation_file) if annotation_file else {},
         image_spec="v1.0" if image_spec == "v1.0" else "v1.1",
         artifact_compat=_compat(artifact_compat),
-        created_s=_epoch(),
+        created_s=epoch(),
         jobs=jobs,
     )
     sources = [Source.parse(text) for text in files]
@@ -116,12 +116,3 @@ def _compat(text: str | None) -> ArtifactCompat | None:
             return text
         case _:
             return None
-
-
-def _epoch() -> int | None:
-    text = os.environ.get("SOURCE_DATE_EPOCH")
-    if not text:
-        return None
-    if not text.isdigit():
-        raise click.UsageError(f"SOURCE_DATE_EPOCH is not a number of seconds: {text[:40]!r}")
-    return int(text)

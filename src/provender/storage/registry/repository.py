@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from provender.errors import Conflict, IntegrityError, InvalidDocument, NotFound, Unsupported
+from provender.errors import Conflict, IntegrityError, InvalidDocument, NotFound, Unavailable, Unsupported
 from provender.oci import Descriptor, Digest, Document, Index, Manifest
 from provender.oci.reference import check_repository, check_tag, is_tag
 from provender.storage.abilities import BlobReader, Listed
@@ -104,6 +104,22 @@ class RegistryRepository:
             answer.response.close()
             status = answer.status
         return status == 200
+
+    def find_blob(self, digest: Digest) -> Descriptor:
+        """A blob with its size, by one HEAD (see `BlobFinder`)."""
+        unknown = Descriptor(media_type="application/octet-stream", digest=digest, size=0)
+        call = self._calls.content(unknown, method="HEAD")
+        length = self.session.ask(call).headers.get("content-length", "")
+        if not length.isdigit() or len(length) > 18:
+            raise Unavailable(
+                f"{self.session.host} does not say how large {digest} is",
+                code="no-content-length",
+                where=call.where,
+                hint="a proxy in front of the registry may drop the header Content-Length",
+                retryable=False,
+                exit_status=69,
+            )
+        return msgspec.structs.replace(unknown, size=int(length))
 
     # Resolver
 

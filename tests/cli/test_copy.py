@@ -1,0 +1,244 @@
+"""copy: from any storage to any other, with what belongs to it, and what it says about it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from provender.storage.layout import LayoutStorage
+from provender.storage.registry import RegistryRepository
+from support.command import provender
+from support.graphs import family, push, relations, walk
+from support.registry import TestRegistry
+from support.registry_client import Connector
+from support.served import server_process
+from support.workspace import InProcess, refused
+
+
+@pytest.fixture
+def project(registry: TestRegistry, tmp_path: Path) -> InProcess:
+    """An empty directory beside the registry; commands run in this process."""
+    directory = tmp_path / "project"
+    directory.mkdir()
+    return InProcess(directory, registry, tmp_path / "cache")
+
+
+@pytest.fixture(params=["api", "no-api"])
+def either(request: pytest.FixtureRequest, project: InProcess) -> InProcess:
+    """The project, its registry with and without the referrers API."""
+    project.registry.content.referrers = request.param == "api"
+    return project
+
+
+@pytest.fixture
+def source(either: InProcess) -> LayoutStorage:
+    """A layout `source` in the project with a family of artifacts."""
+    layout = LayoutStorage(either.directory / "source", create=True)
+    family(layout)
+    return layout
+
+
+def stored(project: InProcess, name: str = "acme/app") -> RegistryRepository:
+    return Connector()(project.registry).repository(name)
+
+
+def test_a_copy_brings_everything_to_a_registry_and_back(either: InProcess, source: LayoutStorage) -> None:
+    expected = relations(walk(source, "1.0"))
+    said = either.succeed("copy", "layout:source:1.0", "acme/app")
+    digest = source.resolve("1.0").digest
+    assert said.stdout == f"acme/app@{digest}\n"
+    assert relations(walk(stored(either), "1.0")) == expected
+    either.prepare("copy", "acme/app:1.0", "layout:back:2.0", "--tag", "latest")
+    back = LayoutStorage(either.directory / "back")
+    assert {back.resolve("2.0").digest, back.resolve("latest").digest} == {digest}
+    assert relations(walk(back, "2.0")) == expected
+    with tarfile.open(either.directory / "back.tar", "w") as archive:
+        archive.add(either.directory / "back", ".")
+    either.prepare("copy", "layout:back.tar:2.0", "acme/again:1.0")
+    assert relations(walk(stored(either, "acme/again"), "1.0")) == expected
+
+
+def test_as_json_every_node_is_there_with_what_became_of_it(either: InProcess, source: LayoutStorage) -> None:
+    result = either.json("copy", "layout:source:1.0", "acme/app:1.0")
+    assert result.status == 0, result.stderr
+    found = result.json
+    assert (found["kind"], found["version"]) == ("copy", 1)
+    assert found["tags"] == ["1.0"]
+    assert len(found["digestTags"]) == 3
+    graph = walk(source, "1.0")
+    assert [node["digest"] for node in found["nodes"]] == [node.digest for node in graph.nodes]
+    assert {node["action"] for node in found["nodes"]} == {"copied"}
+    assert {node["role"] for node in found["nodes"]} == {
+        "root",
+        "child",
+        "attestation-in-index",
+        "referrer",
+        "digest-tag",
+        "config",
+        "layer",
+    }
+    assert found["sentBytes"] == sum(node.descriptor.size for node in graph.nodes)
+
+
+def test_a_dry_run_says_what_would_be_copied_and_writes_nothing(either: InProcess, source: LayoutStorage) -> None:
+    result = either.json("copy", "layout:source:1.0", "acme/app:1.0", "--dry-run")
+    assert result.status == 0, result.stderr
+    assert result.json["kind"] == "copy-plan"
+    assert len(result.json["missing"]) == len(walk(source, "1.0").nodes)
+    assert {request.method for request in either.registry.requests} <= {"GET", "HEAD"}
+    local = either.succeed("copy", "layout:source:1.0", "layout:nowhere", "--dry-run")
+    assert "tag 1.0 -> sha256:" in local.stdout
+    assert not (either.directory / "nowhere").exists()
+
+
+def test_a_fast_repeat_costs_two_requests_a_tag(either: InProcess, source: LayoutStorage) -> None:
+    either.prepare("copy", "layout:source:1.0", "acme/app")
+    either.prepare("copy", "acme/app:1.0", "acme/mirror")
+    either.registry.requests.clear()
+    said = either.succeed("copy", "acme/app:1.0", "acme/mirror", "--fast")
+    assert "nothing to do" in said.stderr
+    assert [request.method for request in either.registry.requests] == ["HEAD", "HEAD"]
+
+
+def test_within_one_registry_no_blob_is_sent(either: InProcess, source: LayoutStorage) -> None:
+    either.prepare("copy", "layout:source:1.0", "acme/app")
+    either.registry.requests.clear()
+    result = either.json("copy", "acme/app:1.0", "acme/mirror")
+    assert result.status == 0, result.stderr
+    assert {node["action"] for node in result.json["nodes"] if node["role"] in ("config", "layer")} == {"mounted"}
+    assert either.registry.count("(GET|PUT)", "/blobs/") == 0
+
+
+def test_one_platform_is_its_manifest_and_what_belongs_to_it(project: InProcess) -> None:
+    layout = LayoutStorage(project.directory / "source", create=True)
+    members = family(layout).digests
+    said = project.succeed("copy", "layout:source:1.0", "layout:out", "--platform", "linux/amd64")
+    out = LayoutStorage(project.directory / "out")
+    graph = walk(out, "1.0")
+    assert graph.roots[0].digest == members["amd64"]
+    assert set(graph.by_digest) == {members["amd64"], members["sbom"], members["sbom-signature"]}
+    assert "belong to the index" in said.stderr
+    assert members["signature"] in said.stderr
+
+
+def test_several_platforms_are_a_new_index_with_their_attestations(project: InProcess) -> None:
+    layout = LayoutStorage(project.directory / "source", create=True)
+    members = family(layout).digests
+    third = push(layout, "windows", artifact_type=None)
+    project.prepare("index", "update", "layout:source:1.0", "--add", third.digest)
+    result = project.json(
+        "copy", "layout:source:1.0", "acme/app", "--platform", "linux/arm64", "--platform", "linux/amd64"
+    )
+    assert result.status == 0, result.stderr
+    assert result.json["isNewIndex"] is True
+    children = [child.digest for child in stored(project).resolve("1.0").index().manifests]
+    assert children == [members["amd64"], members["arm64"], members["attestation"]]
+    missing = project.json("copy", "layout:source:1.0", "acme/app", "--platform", "linux/s390x", "--platform", "a/b")
+    assert "linux/amd64" in refused(missing, 66, "no-matching-platform")["hint"]
+
+
+def test_related_content_is_chosen(project: InProcess) -> None:
+    layout = LayoutStorage(project.directory / "source", create=True)
+    members = family(layout).digests
+    project.prepare("copy", "layout:source:1.0", "acme/app", "--related", "sbom")
+    graph = walk(stored(project), "1.0")
+    assert members["sbom"] in graph.by_digest
+    assert members["signature"] not in graph.by_digest
+    assert set(project.registry.tags("acme/app")) == {"1.0", members["amd64"].replace(":", "-")}
+    refused(project.json("copy", "layout:source:1.0", "acme/app", "--related", "signatures"), 2, "invalid-related")
+
+
+@pytest.fixture
+def other() -> Iterator[TestRegistry]:
+    """A second registry, with a password of its own."""
+    with TestRegistry(auth="basic", password="another-secret") as server:
+        yield server
+
+
+def test_each_side_has_its_credentials(project: InProcess, other: TestRegistry) -> None:
+    layout = LayoutStorage(project.directory / "source", create=True)
+    family(layout)
+    unknown = project.json("copy", "layout:source:1.0", f"{other.host}/acme/app:1.0")
+    refused(unknown, 77, "no-credentials")
+    arguments = ["--to-username", other.username, "--to-password-stdin"]
+    result = provender(
+        "copy",
+        "layout:source:1.0",
+        f"{other.host}/acme/app:1.0",
+        *arguments,
+        cwd=project.directory,
+        env=project.env,
+        stdin="another-secret\n",
+    )
+    assert result.status == 0, result.stderr
+    assert "1.0" in other.tags("acme/app")
+    assert "another-secret" not in result.stderr
+
+
+def test_a_destination_that_does_not_list_is_84(project: InProcess) -> None:
+    layout = LayoutStorage(project.directory / "source", create=True)
+    family(layout)
+    project.registry.content.referrers = True
+    project.registry.content.referrer_rules.lists = False
+    refused(project.json("copy", "layout:source:1.0", "acme/app"), 84, "not-discoverable")
+    assert "1.0" not in project.registry.tags("acme/app")
+    project.prepare("copy", "layout:source:1.0", "acme/app", "--no-require-listing")
+    assert "1.0" in project.registry.tags("acme/app")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "code"),
+    [
+        (["layout:source:9.9", "acme/app"], 66, "tag-not-found"),
+        (["layout:nowhere:1.0", "acme/app"], 66, "layout-not-found"),
+        (["layout:source:1.0", f"acme/app@sha256:{'0' * 64}"], 2, "digest-given"),
+        (["layout:source:1.0", "acme/app", "--platform", "linux"], 2, "invalid-platform"),
+        (["layout:source:1.0", "acme/app", "--tag", "-x"], 2, "invalid-tag"),
+        (["layout:source:1.0", "acme/app", "--to-username", "ada"], 2, "usage"),
+    ],
+)
+def test_a_copy_that_cannot_be_made_writes_nothing(
+    project: InProcess, arguments: list[str], status: int, code: str
+) -> None:
+    family(LayoutStorage(project.directory / "source", create=True))
+    result = project.json("copy", *arguments)
+    assert (result.status, result.error["code"]) == (status, code), result.stderr
+    assert result.error["hint"]
+    assert project.registry.tags("acme/app") == {}
+
+
+def test_the_memory_of_a_copy_does_not_grow_with_its_blobs(project: InProcess, tmp_path: Path) -> None:
+    layout = LayoutStorage(project.directory / "source", create=True)
+    push(layout, "large", "1.0", layers=[bytes(160 << 20)])
+    code = (
+        "import resource, sys; from provender.cli.edge import guarded; status = guarded(sys.argv[1:]);"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024, file=sys.stderr); sys.exit(status)"
+    )
+    with server_process(tmp_path / "logs", tmp_path / "store") as server:
+        run = subprocess.run(
+            [
+                sys.executable,
+                "-c",
+                code,
+                "copy",
+                "layout:source:1.0",
+                f"{server.host}/acme/app:1.0",
+                "--format",
+                "json",
+            ],
+            cwd=project.directory,
+            env=dict(os.environ),
+            capture_output=True,
+            text=True,
+            timeout=100,
+        )
+    assert run.returncode == 0, run.stderr
+    assert json.loads(run.stdout)["sentBytes"] > 160 << 20
+    assert int(run.stderr.splitlines()[-1]) < 100
