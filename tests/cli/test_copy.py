@@ -13,11 +13,10 @@ from pathlib import Path
 import pytest
 
 from provender.storage.layout import LayoutStorage
-from provender.storage.registry import RegistryRepository
 from support.command import provender
 from support.graphs import family, push, relations, walk
 from support.registry import TestRegistry
-from support.registry_client import Connector
+from support.registry_client import Repositories
 from support.served import server_process
 from support.workspace import InProcess, refused
 
@@ -38,6 +37,14 @@ def either(request: pytest.FixtureRequest, project: InProcess) -> InProcess:
 
 
 @pytest.fixture
+def stored() -> Iterator[Repositories]:
+    """Gives repositories of the registry; their connections are closed at the end."""
+    repositories = Repositories()
+    yield repositories
+    repositories.close()
+
+
+@pytest.fixture
 def source(either: InProcess) -> LayoutStorage:
     """A layout `source` in the project with a family of artifacts."""
     layout = LayoutStorage(either.directory / "source", create=True)
@@ -45,16 +52,14 @@ def source(either: InProcess) -> LayoutStorage:
     return layout
 
 
-def stored(project: InProcess, name: str = "acme/app") -> RegistryRepository:
-    return Connector()(project.registry).repository(name)
-
-
-def test_a_copy_brings_everything_to_a_registry_and_back(either: InProcess, source: LayoutStorage) -> None:
+def test_a_copy_brings_everything_to_a_registry_and_back(
+    either: InProcess, source: LayoutStorage, stored: Repositories
+) -> None:
     expected = relations(walk(source, "1.0"))
     said = either.succeed("copy", "layout:source:1.0", "acme/app")
     digest = source.resolve("1.0").digest
     assert said.stdout == f"acme/app@{digest}\n"
-    assert relations(walk(stored(either), "1.0")) == expected
+    assert relations(walk(stored(either.registry, "acme/app"), "1.0")) == expected
     either.prepare("copy", "acme/app:1.0", "layout:back:2.0", "--tag", "latest")
     back = LayoutStorage(either.directory / "back")
     assert {back.resolve("2.0").digest, back.resolve("latest").digest} == {digest}
@@ -62,7 +67,7 @@ def test_a_copy_brings_everything_to_a_registry_and_back(either: InProcess, sour
     with tarfile.open(either.directory / "back.tar", "w") as archive:
         archive.add(either.directory / "back", ".")
     either.prepare("copy", "layout:back.tar:2.0", "acme/again:1.0")
-    assert relations(walk(stored(either, "acme/again"), "1.0")) == expected
+    assert relations(walk(stored(either.registry, "acme/again"), "1.0")) == expected
 
 
 def test_as_json_every_node_is_there_with_what_became_of_it(either: InProcess, source: LayoutStorage) -> None:
@@ -128,7 +133,7 @@ def test_one_platform_is_its_manifest_and_what_belongs_to_it(project: InProcess)
     assert members["signature"] in said.stderr
 
 
-def test_several_platforms_are_a_new_index_with_their_attestations(project: InProcess) -> None:
+def test_several_platforms_are_a_new_index_with_their_attestations(project: InProcess, stored: Repositories) -> None:
     layout = LayoutStorage(project.directory / "source", create=True)
     members = family(layout).digests
     third = push(layout, "windows", artifact_type=None)
@@ -138,17 +143,17 @@ def test_several_platforms_are_a_new_index_with_their_attestations(project: InPr
     )
     assert result.status == 0, result.stderr
     assert result.json["isNewIndex"] is True
-    children = [child.digest for child in stored(project).resolve("1.0").index().manifests]
+    children = [child.digest for child in stored(project.registry, "acme/app").resolve("1.0").index().manifests]
     assert children == [members["amd64"], members["arm64"], members["attestation"]]
     missing = project.json("copy", "layout:source:1.0", "acme/app", "--platform", "linux/s390x", "--platform", "a/b")
     assert "linux/amd64" in refused(missing, 66, "no-matching-platform")["hint"]
 
 
-def test_related_content_is_chosen(project: InProcess) -> None:
+def test_related_content_is_chosen(project: InProcess, stored: Repositories) -> None:
     layout = LayoutStorage(project.directory / "source", create=True)
     members = family(layout).digests
     project.prepare("copy", "layout:source:1.0", "acme/app", "--related", "sbom")
-    graph = walk(stored(project), "1.0")
+    graph = walk(stored(project.registry, "acme/app"), "1.0")
     assert members["sbom"] in graph.by_digest
     assert members["signature"] not in graph.by_digest
     assert set(project.registry.tags("acme/app")) == {"1.0", members["amd64"].replace(":", "-")}

@@ -12,6 +12,7 @@ from provender.storage.registry import (
     HttpTransport,
     NoCredentials,
     RegistryClient,
+    RegistryRepository,
     RetryPolicy,
     Timing,
     UploadSettings,
@@ -21,7 +22,7 @@ from provender.storage.registry.origin import TrustedHosts
 from provender.storage.registry.quirks import HostQuirks
 from support.registry import TestRegistry
 
-__all__ = ["Connector"]
+__all__ = ["Connector", "Repositories"]
 
 
 class Connector:
@@ -83,3 +84,22 @@ class Connector:
         self.sleeps.append(seconds)
         self.time += seconds
         self.on_sleep()
+
+
+class Repositories:
+    """Gives repositories of test registries, each by a client of its own; `close` ends their connections."""
+
+    def __init__(self) -> None:
+        self._connectors: list[Connector] = []
+
+    def __call__(self, registry: TestRegistry, name: str = "acme/copy") -> RegistryRepository:
+        return self.client(registry).repository(name)
+
+    def client(self, registry: TestRegistry) -> RegistryClient:
+        """A new client."""
+        self._connectors.append(Connector())
+        return self._connectors[-1](registry)
+
+    def close(self) -> None:
+        for connector in self._connectors:
+            connector.transport.close()

@@ -13,7 +13,6 @@ from provender.oci import EMPTY_DESCRIPTOR
 from provender.storage.archive import ArchiveStorage
 from provender.storage.layout import LayoutStorage
 from provender.storage.memory import MemoryStorage
-from provender.storage.registry import RegistryRepository
 from provender.storage.verify import BytesReader, read_all
 from provender.transfer.copy import CopyOptions, NoWatch, Outcome, copy
 from provender.transfer.discover import DiscoverOptions
@@ -22,7 +21,7 @@ from provender.transfer.plan import PlanOptions, TagChange, missing
 from provender.transfer.related import Related
 from support.graphs import carry, family, push, relations, walk
 from support.registry import Corrupt, Reset, Status, TestRegistry
-from support.registry_client import Connector
+from support.registry_client import Repositories
 
 
 @pytest.fixture(params=["api", "no-api"])
@@ -32,12 +31,8 @@ def registry(request: pytest.FixtureRequest) -> Iterator[TestRegistry]:
         yield server
 
 
-def repository(registry: TestRegistry, name: str = "acme/copy") -> RegistryRepository:
-    return Connector()(registry).repository(name)
-
-
 def test_the_same_graph_arrives_from_layout_to_registry_to_archive_to_layout(
-    registry: TestRegistry, tmp_path: Path
+    registry: TestRegistry, tmp_path: Path, repository: Repositories
 ) -> None:
     first = LayoutStorage(tmp_path / "first", create=True)
     family(first)
@@ -58,7 +53,9 @@ def test_the_same_graph_arrives_from_layout_to_registry_to_archive_to_layout(
             read_all(reader, 1 << 20)
 
 
-def test_tags_are_written_after_everything_and_the_roots_tag_last(registry: TestRegistry) -> None:
+def test_tags_are_written_after_everything_and_the_roots_tag_last(
+    registry: TestRegistry, repository: Repositories
+) -> None:
     family(memory := MemoryStorage())
     carry(memory, repository(registry), "1.0", copy_options=CopyOptions(jobs=1))
     written = [request.path.rpartition("/")[2] for request in registry.asked("PUT", "/manifests/")]
@@ -74,7 +71,7 @@ def test_tags_are_written_after_everything_and_the_roots_tag_last(registry: Test
     )
 
 
-def test_each_list_of_referrers_is_written_once() -> None:
+def test_each_list_of_referrers_is_written_once(repository: Repositories) -> None:
     with TestRegistry() as registry:
         memory = MemoryStorage()
         root = push(memory, "root", "1.0")
@@ -85,7 +82,7 @@ def test_each_list_of_referrers_is_written_once() -> None:
         assert len(list(repository(registry).referrers(root.digest))) == 6
 
 
-def test_nothing_is_written_twice(registry: TestRegistry) -> None:
+def test_nothing_is_written_twice(registry: TestRegistry, repository: Repositories) -> None:
     family(memory := MemoryStorage())
     first = carry(memory, repository(registry), "1.0")
     assert first.count("copied") == len(first.outcomes)
@@ -97,7 +94,7 @@ def test_nothing_is_written_twice(registry: TestRegistry) -> None:
     assert {request.method for request in registry.requests} <= {"GET", "HEAD"}
 
 
-def test_what_is_new_is_added_to_what_is_there(registry: TestRegistry) -> None:
+def test_what_is_new_is_added_to_what_is_there(registry: TestRegistry, repository: Repositories) -> None:
     memory = MemoryStorage()
     members = family(memory)
     carry(memory, repository(registry), "1.0")
@@ -109,9 +106,8 @@ def test_what_is_new_is_added_to_what_is_there(registry: TestRegistry) -> None:
     assert fresh.digest in {each.digest for each in repository(registry).referrers(members.digests["arm64"])}
 
 
-def test_blobs_are_taken_over_within_one_registry(registry: TestRegistry) -> None:
-    connect = Connector()
-    client = connect(registry)
+def test_blobs_are_taken_over_within_one_registry(registry: TestRegistry, repository: Repositories) -> None:
+    client = repository.client(registry)
     source, destination = client.repository("acme/source"), client.repository("acme/copy")
     family(source)
     registry.requests.clear()
@@ -121,11 +117,11 @@ def test_blobs_are_taken_over_within_one_registry(registry: TestRegistry) -> Non
     assert report.count("mounted") == len([outcome for outcome in report.outcomes if not outcome.is_document])
     assert registry.count("(GET|HEAD|PUT)", "/blobs/") == 0
     assert registry.count("POST", "/blobs/") == report.count("mounted")
-    assert connect(registry).repository("acme/copy").neighbour(source) is None
+    assert repository(registry).neighbour(source) is None
 
 
-def test_a_refused_mount_ends_in_a_push(registry: TestRegistry) -> None:
-    client = Connector()(registry)
+def test_a_refused_mount_ends_in_a_push(registry: TestRegistry, repository: Repositories) -> None:
+    client = repository.client(registry)
     source, destination = client.repository("acme/source"), client.repository("acme/copy")
     family(source)
     registry.content.mounts = False
@@ -134,7 +130,9 @@ def test_a_refused_mount_ends_in_a_push(registry: TestRegistry) -> None:
     assert relations(walk(destination, "1.0")) == relations(walk(source, "1.0"))
 
 
-def test_a_destination_that_has_the_root_alone_is_repaired_thoroughly(registry: TestRegistry) -> None:
+def test_a_destination_that_has_the_root_alone_is_repaired_thoroughly(
+    registry: TestRegistry, repository: Repositories
+) -> None:
     memory = MemoryStorage()
     root = push(memory, "root", "1.0", layers=[b"a layer"])
     carry(memory, repository(registry), "1.0")
@@ -147,7 +145,7 @@ def test_a_destination_that_has_the_root_alone_is_repaired_thoroughly(registry: 
     assert {outcome.digest for outcome in report.outcomes if outcome.action == "copied"} == {lost.digest}
 
 
-def test_a_plan_says_what_would_be_sent_and_writes_nothing(registry: TestRegistry) -> None:
+def test_a_plan_says_what_would_be_sent_and_writes_nothing(registry: TestRegistry, repository: Repositories) -> None:
     memory = MemoryStorage()
     members = family(memory)
     remote = repository(registry)
@@ -162,7 +160,7 @@ def test_a_plan_says_what_would_be_sent_and_writes_nothing(registry: TestRegistr
     assert {request.method for request in registry.requests} <= {"GET", "HEAD"}
 
 
-def test_a_tag_that_moves_is_said(registry: TestRegistry) -> None:
+def test_a_tag_that_moves_is_said(registry: TestRegistry, repository: Repositories) -> None:
     memory = MemoryStorage()
     remote = repository(registry)
     old = push(remote, "old", "1.0")
@@ -171,7 +169,7 @@ def test_a_tag_that_moves_is_said(registry: TestRegistry) -> None:
     assert plan.tags == (TagChange(tag="1.0", digest=new.digest, before=old.digest),)
 
 
-def test_a_blob_that_breaks_on_the_way_is_sent_again(registry: TestRegistry) -> None:
+def test_a_blob_that_breaks_on_the_way_is_sent_again(registry: TestRegistry, repository: Repositories) -> None:
     with TestRegistry() as other:
         remote = repository(other, "acme/source")
         root = push(remote, "root", "1.0", layers=[b"x" * (3 << 20)])
@@ -182,7 +180,7 @@ def test_a_blob_that_breaks_on_the_way_is_sent_again(registry: TestRegistry) -> 
         assert registry.blob("acme/copy", large) == b"x" * (3 << 20)
 
 
-def test_wrong_bytes_never_arrive(registry: TestRegistry) -> None:
+def test_wrong_bytes_never_arrive(registry: TestRegistry, repository: Repositories) -> None:
     with TestRegistry() as other:
         remote = repository(other, "acme/source")
         root = push(remote, "root", "1.0", layers=[b"x" * 5000])
@@ -204,7 +202,7 @@ def test_a_blob_that_the_source_lacks_is_named_with_its_owner() -> None:
     assert root.digest in caught.value.message
 
 
-def test_nothing_is_tagged_when_a_document_is_refused(registry: TestRegistry) -> None:
+def test_nothing_is_tagged_when_a_document_is_refused(registry: TestRegistry, repository: Repositories) -> None:
     family(memory := MemoryStorage())
     members = walk(memory, "1.0").roots[0].digest
     registry.fault(("PUT", f"/manifests/{members}"), action=Status(400), times=100)
@@ -213,7 +211,7 @@ def test_nothing_is_tagged_when_a_document_is_refused(registry: TestRegistry) ->
     assert registry.tags("acme/copy") == {}
 
 
-def test_the_content_that_needs_no_source_is_not_read_from_it() -> None:
+def test_the_content_that_needs_no_source_is_not_read_from_it(repository: Repositories) -> None:
     with TestRegistry() as registry:
         remote = repository(registry, "acme/source")
         push(remote, "root", "1.0")
@@ -244,7 +242,9 @@ class Journal(NoWatch):
         self.tags.append(change.tag)
 
 
-def test_a_gate_before_the_tags_leaves_them_and_the_next_run_goes_on(registry: TestRegistry) -> None:
+def test_a_gate_before_the_tags_leaves_them_and_the_next_run_goes_on(
+    registry: TestRegistry, repository: Repositories
+) -> None:
     family(memory := MemoryStorage())
     remote = repository(registry)
     plan = missing(walk(memory, "1.0"), remote)
@@ -261,7 +261,9 @@ def test_a_gate_before_the_tags_leaves_them_and_the_next_run_goes_on(registry: T
     assert registry.count("*", "/blobs/") == 0
 
 
-def test_a_bundle_without_subject_is_listed_at_the_destination(registry: TestRegistry, tmp_path: Path) -> None:
+def test_a_bundle_without_subject_is_listed_at_the_destination(
+    registry: TestRegistry, tmp_path: Path, repository: Repositories
+) -> None:
     """Its source lists it under the fallback tag alone; every destination has to, too."""
     source = MemoryStorage()
     root = push(source, "root", "1.0")
@@ -276,7 +278,7 @@ def test_a_bundle_without_subject_is_listed_at_the_destination(registry: TestReg
     assert relations(walk(repository(registry), "1.0")) == expected
 
 
-def test_a_root_that_refers_to_something_is_listed_there(registry: TestRegistry) -> None:
+def test_a_root_that_refers_to_something_is_listed_there(registry: TestRegistry, repository: Repositories) -> None:
     memory = MemoryStorage()
     subject = push(memory, "subject")
     sbom = push(memory, "sbom", "sbom-1.0", subject=subject.descriptor)
@@ -284,7 +286,7 @@ def test_a_root_that_refers_to_something_is_listed_there(registry: TestRegistry)
     assert [each.digest for each in repository(registry).referrers(subject.digest)] == [sbom.digest]
 
 
-def test_without_related_content_only_the_image_is_copied(registry: TestRegistry) -> None:
+def test_without_related_content_only_the_image_is_copied(registry: TestRegistry, repository: Repositories) -> None:
     memory = MemoryStorage()
     family(memory)
     carry(memory, repository(registry), "1.0", options=DiscoverOptions(related=Related.parse("none")))
@@ -308,7 +310,7 @@ def test_a_destination_that_is_no_mounter_is_pushed_to() -> None:
     assert report.sent_bytes == sum(node.descriptor.size for node in walk(memory, "1.0").nodes)
 
 
-def test_a_layer_that_has_the_type_of_a_manifest_is_a_blob(registry: TestRegistry) -> None:
+def test_a_layer_that_has_the_type_of_a_manifest_is_a_blob(registry: TestRegistry, repository: Repositories) -> None:
     memory = MemoryStorage()
     inner = push(memory, "inner")
     manifest = push(memory, "outer").manifest()
