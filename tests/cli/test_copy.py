@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +13,6 @@ from support.command import provender
 from support.graphs import family, push, relations, walk
 from support.registry import TestRegistry
 from support.registry_client import Repositories
-from support.served import server_process
 from support.workspace import InProcess, refused
 
 
@@ -217,33 +212,3 @@ def test_a_copy_that_cannot_be_made_writes_nothing(
     assert (result.status, result.error["code"]) == (status, code), result.stderr
     assert result.error["hint"]
     assert project.registry.tags("acme/app") == {}
-
-
-def test_the_memory_of_a_copy_does_not_grow_with_its_blobs(project: InProcess, tmp_path: Path) -> None:
-    layout = LayoutStorage(project.directory / "source", create=True)
-    push(layout, "large", "1.0", layers=[bytes(160 << 20)])
-    code = (
-        "import resource, sys; from provender.cli.edge import guarded; status = guarded(sys.argv[1:]);"
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024, file=sys.stderr); sys.exit(status)"
-    )
-    with server_process(tmp_path / "logs", tmp_path / "store") as server:
-        run = subprocess.run(
-            [
-                sys.executable,
-                "-c",
-                code,
-                "copy",
-                "layout:source:1.0",
-                f"{server.host}/acme/app:1.0",
-                "--format",
-                "json",
-            ],
-            cwd=project.directory,
-            env=dict(os.environ),
-            capture_output=True,
-            text=True,
-            timeout=100,
-        )
-    assert run.returncode == 0, run.stderr
-    assert json.loads(run.stdout)["sentBytes"] > 160 << 20
-    assert int(run.stderr.splitlines()[-1]) < 100

@@ -11,10 +11,12 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
 from support.registry import Redirect, TestRegistry, digest_of
+from support.served import server_process
 from support.workspace import ARCHIVE, OCTETS, Workspace, layer, packed, publish
 
 MOST_MIB = 100
@@ -239,3 +241,15 @@ def test_the_memory_of_a_push_does_not_grow_with_the_file(project: Workspace) ->
         for _ in range(BIG // len(CHUNK)):
             file.write(CHUNK)
     assert peak_mib(project, "push", "layout:./store:1", "big.bin") < MOST_MIB
+
+
+def test_the_memory_of_a_copy_does_not_grow_with_its_blobs(project: Workspace, tmp_path: Path) -> None:
+    with (project.directory / "big.bin").open("wb") as file:
+        for _ in range(BIG // len(CHUNK)):
+            file.write(CHUNK)
+    project.prepare("push", "layout:./source:1", "big.bin")
+    with server_process(tmp_path / "logs", tmp_path / "store") as server:
+        assert peak_mib(project, "copy", "layout:./source:1", f"{server.host}/acme/big") < MOST_MIB
+        assert peak_mib(project, "copy", f"{server.host}/acme/big:1", "layout:./back") < MOST_MIB
+    project.prepare("pull", "layout:./back:1", "-o", "out")
+    assert (project.directory / "out/big.bin").stat().st_size == BIG
