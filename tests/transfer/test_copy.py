@@ -20,7 +20,7 @@ from provender.transfer.graph import Node
 from provender.transfer.plan import PlanOptions, TagChange, missing
 from provender.transfer.related import Related
 from support.graphs import carry, family, push, relations, walk
-from support.registry import Corrupt, Reset, Status, TestRegistry
+from support.registry import Corrupt, Delay, Reset, Status, TestRegistry
 from support.registry_client import Repositories
 
 
@@ -327,3 +327,16 @@ def test_a_layer_that_has_the_type_of_a_manifest_is_a_blob(registry: TestRegistr
     memory.push_document(outer, ["1.0"])
     carry(memory, repository(registry), "1.0")
     assert registry.blob("acme/copy", inner.digest) == inner.raw
+
+
+def test_referrers_of_one_subject_are_written_one_after_the_other(
+    registry: TestRegistry, repository: Repositories
+) -> None:
+    """Not each registry keeps the list of a subject when two are added at once."""
+    memory = MemoryStorage()
+    root = push(memory, "root", "1.0")
+    referrers = [push(memory, f"referrer-{number}", subject=root.descriptor).digest for number in range(4)]
+    registry.fault(("PUT", "/manifests/sha256:"), action=Delay(0.05), times=100)
+    carry(memory, repository(registry), "1.0")
+    arrived = [request.path.rpartition("/")[2] for request in registry.asked("PUT", "/manifests/sha256:")]
+    assert [digest for digest in arrived if digest in referrers] == referrers

@@ -168,7 +168,7 @@ class _Run:
     def run(self) -> Report:
         self._all([partial(self._blob, node) for node in self._plan.missing_blobs])
         for level in self._graph.levels():
-            self._all([partial(self._document, node) for node in level if node.digest in self._plan.documents])
+            self._all([partial(self._write, group) for group in self._groups(level)])
         self._relate()
         self._watch.before_tags()
         changes = [change for change in self._plan.tags if change.is_change]
@@ -227,6 +227,22 @@ class _Run:
                 where=error.where,
                 hint="the source is incomplete: copy it there again from where it came",
             ) from error
+
+    def _groups(self, level: Sequence[Node]) -> list[list[Node]]:
+        """The documents to write, those with the same subject together.
+
+        A registry keeps a list for each subject, and not each registry keeps it when two are added at once (olareg
+        0.2.2 with a directory lost one of them).
+        """
+        groups: dict[Digest, list[Node]] = {}
+        for node in level:
+            if node.digest in self._plan.documents:
+                groups.setdefault(node.subject or node.digest, []).append(node)
+        return list(groups.values())
+
+    def _write(self, group: Sequence[Node]) -> None:
+        for node in group:
+            self._document(node)
 
     def _document(self, node: Node) -> None:
         self._cancellation.check()

@@ -81,6 +81,7 @@ def command(
       provender copy ghcr.io/acme/app:1.2.0 layout:./bundle --platform linux/amd64 --platform linux/arm64
       provender copy layout:./bundle.tar:1.2.0 registry.example/app --to-authfile ci-auth.json
     """
+    from provender.errors import VerificationFailed
     from provender.oci import Platform, Reference
     from provender.transfer.discover import DiscoverOptions
     from provender.transfer.plan import PlanOptions, missing
@@ -115,7 +116,10 @@ def command(
             show_plan(console, target, plan, narrowed)
             return
         place = to_storages.open(target, create=True).writable
-        report = _carry_out(console, plan, reading, place, jobs=jobs, lists=not no_require_listing)
+        try:
+            report = _carry_out(console, plan, reading, place, jobs=jobs, lists=not no_require_listing)
+        except VerificationFailed as error:
+            raise error.at(target.name) from None
     console.stop_progress()
     show_copy(console, target, graph, report, narrowed, names)
 
