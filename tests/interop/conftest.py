@@ -132,7 +132,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if item.path.parent != Path(__file__).parent or not isinstance(item, pytest.Function):
             continue
         parameters = item.callspec.params if hasattr(item, "callspec") else {}
-        kind = parameters.get("registry") or parameters.get("guarded") or _ANY
+        kind = parameters.get("registry") or parameters.get("guarded") or parameters.get("host") or _ANY
         item.user_properties.append((_CELL, f"{item.path.stem.removeprefix('test_')}|{kind}"))
 
 
@@ -152,7 +152,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
                     cells[scenario, kind]["failed" if outcome == "error" else outcome] += 1
     if not cells:
         return
-    columns = [*KINDS, _ANY]
+    columns = [*KINDS, *(["own"] if any(kind == "own" for _, kind in cells) else []), _ANY]
     width = max(len(scenario) for scenario, _ in cells) + 2
     terminalreporter.section("interoperability: passed/failed/skipped")
     terminalreporter.write_line(" " * width + "".join(f"{kind:>18}" for kind in columns))

@@ -210,7 +210,8 @@ def test_crane_and_skopeo_read_what_we_copied_and_we_what_they_did(
     succeed("copy", f"layout:{vectors}/oras-layouts/artifacts:v1.3.8", place)
     digest = succeed("resolve", f"{place}:v1.3.8").stdout.strip()
     assert crane.run("digest", f"{place}:v1.3.8") == digest
-    crane.run("validate", "--remote", f"{place}:v1.3.8")
+    crane.run("pull", "--format", "oci", f"{place}:v1.3.8", tmp_path / "crane")
+    assert succeed("resolve", f"layout:{tmp_path}/crane@{digest}").stdout.strip() == digest
     options = ("--insecure-policy", "copy", "--all", "--preserve-digests", "--src-tls-verify=false")
     skopeo.run(*options, f"docker://{place}:v1.3.8", f"oci:{tmp_path}/skopeo:v1.3.8")
     assert succeed("resolve", f"layout:{tmp_path}/skopeo:v1.3.8").stdout.strip() == digest
