@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from bench import blob, extract, memory, noop, startup, vendoring
+from bench import blob, extract, memory, noop, serve, startup, vendoring
 from bench.ground import Ground
 from bench.material import drop
 from bench.measure import Outcome, as_json, show
@@ -27,6 +27,9 @@ SCENARIOS: dict[str, Callable[[Ground], Outcome | None]] = {
     "blob": blob.run,
     "memory": memory.run,
     "vendoring": vendoring.run,
+    "serve-put": serve.put,
+    "serve-get": serve.get,
+    "serve-small": serve.small,
 }
 RESULTS = Path(__file__).parent / "results"
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import http.client
+import json
 import os
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 from bench.ground import Ground
 
@@ -26,14 +28,54 @@ http: {{addr: "127.0.0.1:{port}"}}
 """
 
 
+_Command = Callable[[str, Path, int], list[str]]
+
+
+def _distribution(program: str, folder: Path, port: int) -> list[str]:
+    config = folder / "config.yml"
+    config.write_text(_CONFIGURATION.format(root=folder / "content", port=port))
+    return [program, "serve", str(config)]
+
+
+def _zot(program: str, folder: Path, port: int) -> list[str]:
+    config = folder / "config.json"
+    storage = {"rootDirectory": str(folder / "content"), "gc": False, "dedupe": False}
+    http = {"address": "127.0.0.1", "port": str(port)}
+    settings = {"distSpecVersion": "1.1.1", "storage": storage, "http": http, "log": {"level": "error"}}
+    config.write_text(json.dumps(settings))
+    return [program, "serve", str(config)]
+
+
+def _provender(program: str, folder: Path, port: int) -> list[str]:
+    return [program, "serve", str(folder / "content"), "--listen", f"127.0.0.1:{port}", "--no-access-log"]
+
+
+SERVERS: Final[dict[str, _Command]] = {"provender": _provender, "distribution": _distribution, "zot": _zot}
+"""The servers that are measured beside each other, ours first."""
+
+
 @contextmanager
 def registry(ground: Ground) -> Iterator[str | None]:
     """The host and port of a running registry (distribution 3, else docker-registry 2); None where neither is here."""
     program = ground.peer("distribution") or ground.peer("docker-registry")
+    with _running(program, _distribution, ground.root / "registry") as host:
+        yield host
+
+
+@contextmanager
+def server(ground: Ground, name: str) -> Iterator[str | None]:
+    """The host and port of one of `SERVERS`, running; None where it is not installed."""
+    program = ground.provender if name == "provender" else ground.peer(name)
+    with _running(program, SERVERS[name], ground.root / f"server-{name}") as host:
+        yield host
+
+
+@contextmanager
+def _running(program: str | None, command: _Command, folder: Path) -> Iterator[str | None]:
     if program is None:
         yield None
         return
-    process, host = _start(program, ground.root / "registry")
+    process, host = _start(program, command, folder)
     try:
         yield host
     finally:
@@ -45,15 +87,14 @@ def registry(ground: Ground) -> Iterator[str | None]:
             process.wait()
 
 
-def _start(program: str, folder: Path) -> tuple[subprocess.Popen[bytes], str]:
+def _start(program: str, command: _Command, folder: Path) -> tuple[subprocess.Popen[bytes], str]:
     folder.mkdir()
-    config, log = folder / "config.yml", folder / "log"
+    log = folder / "log"
     for _ in range(_ATTEMPTS):
         port = _free_port()
-        config.write_text(_CONFIGURATION.format(root=folder / "content", port=port))
         with log.open("wb") as output:
             process = subprocess.Popen(
-                [program, "serve", str(config)],
+                command(program, folder, port),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import http.client
 import os
+import random
+import socket
 from pathlib import Path
 
 import pytest
 
+from support.certificates import make_certificates
 from support.served import Client, digest_of, served
 
 CONTENT = bytes(range(256)) * 40
@@ -123,3 +127,38 @@ def test_a_shortened_file_is_never_taken_for_a_whole_one(tmp_path: Path) -> None
         # It is the client's part to compare; a new push repairs it.
         client.blob("a", content)
         assert digest_of(client.ask("GET", f"/v2/a/blobs/{digest}").body) == digest
+
+
+@pytest.mark.parametrize("tls", [False, True])
+def test_a_large_blob_comes_whole_and_in_parts(tmp_path: Path, tls: bool) -> None:
+    content = random.Random(5).randbytes(3_000_017)
+    with served(tmp_path / "store", certificates=make_certificates(tmp_path) if tls else None) as client:
+        digest = client.blob("a", content)
+        assert client.ask("GET", f"/v2/a/blobs/{digest}").body == content
+        for first, last in ((0, 2_999_999), (131_073, 2_500_000), (2_000_000, 3_000_016)):
+            part = client.ask("GET", f"/v2/a/blobs/{digest}", range=f"bytes={first}-{last}")
+            assert (part.status, part.body) == (206, content[first : last + 1])
+
+
+def test_a_client_that_goes_in_the_middle_of_a_large_blob_leaves_the_server_well(tmp_path: Path) -> None:
+    with served(tmp_path / "store") as client:
+        digest = client.blob("a", bytes(20_000_000))
+        host, port = client.host.split(":")
+        for _ in range(3):
+            with socket.create_connection((host, int(port)), timeout=10) as connection:
+                connection.sendall(f"GET /v2/a/blobs/{digest} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+                assert connection.recv(1000).startswith(b"HTTP/1.1 200")
+        assert len(client.ask("GET", f"/v2/a/blobs/{digest}").body) == 20_000_000
+
+
+def test_a_blob_that_grew_shorter_is_not_told_to_be_whole(tmp_path: Path) -> None:
+    with served(tmp_path / "store") as client:
+        digest = client.blob("a", bytes(40_000_000))
+        path = tmp_path / "store" / "a" / "blobs" / digest.replace(":", "/")
+        connection = http.client.HTTPConnection(client.host, timeout=20)
+        connection.request("GET", f"/v2/a/blobs/{digest}")
+        response = connection.getresponse()
+        os.truncate(path, 5)
+        with pytest.raises((http.client.IncompleteRead, ConnectionError)):
+            response.read()
+        connection.close()

@@ -7,6 +7,7 @@ import http.client
 import json
 import os
 import signal
+import ssl
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -19,6 +20,7 @@ from provender.server.access import Access
 from provender.server.hosts import HostRule
 from provender.server.log import Log
 from provender.server.run import bind, serving
+from support.certificates import Certificates
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 INDEX = "application/vnd.oci.image.index.v1+json"
@@ -43,14 +45,17 @@ class Answer(NamedTuple):
 class Client:
     """Requests to a server, each over a connection of its own."""
 
-    def __init__(self, host: str, **headers: str) -> None:
+    def __init__(self, host: str, *, tls: ssl.SSLContext | None = None, **headers: str) -> None:
         self.host = host
+        self._tls = tls
         self.headers = headers
 
     def ask(
         self, method: str, path: str, body: bytes | Iterator[bytes] | None = None, /, **headers: str | None
     ) -> Answer:
         connection = http.client.HTTPConnection(self.host, timeout=20)
+        if self._tls is not None:
+            connection = http.client.HTTPSConnection(self.host, timeout=20, context=self._tls)
         named = {name.replace("_", "-"): value for name, value in {**self.headers, **headers}.items()}
         try:
             chosen = {name: value for name, value in named.items() if value is not None}
@@ -110,6 +115,7 @@ def served(
     read_only: bool = False,
     allow_sparse: bool = False,
     name: str | None = None,
+    certificates: Certificates | None = None,
 ) -> Iterator[Client]:
     """A server in a thread over the store at `path`; memory without one."""
     log = Log((lines if lines is not None else []).append, style="json")
@@ -117,8 +123,10 @@ def served(
     app = create_app(
         store, log=log, limits=limits, access=access, hosts=hosts, read_only=read_only, allow_sparse=allow_sparse
     )
-    with serving(app, bind("127.0.0.1", 0), log=log, limits=limits) as place:
-        yield Client(place.address)
+    pair = None if certificates is None else (Path(certificates.server[0]), Path(certificates.server[1]))
+    trusting = None if certificates is None else ssl.create_default_context(cafile=certificates.ca)
+    with serving(app, bind("127.0.0.1", 0), log=log, limits=limits, tls=pair) as place:
+        yield Client(place.address, tls=trusting)
 
 
 class Process(NamedTuple):

@@ -6,21 +6,34 @@ Server layer.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+import io
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Executor
-from typing import TYPE_CHECKING, Final, TypeVar
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 from urllib.parse import parse_qs
 
 from provender.server.limits import Limits
 from provender.server.replies import Problem, Reply
+from provender.storage.abilities import BlobReader
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
-__all__ = ["ABORT", "Call", "ClientGone"]
+__all__ = ["ABORT", "SEND_FILE", "Call", "ClientGone", "SendFile"]
 
 ABORT: Final = "provender.abort"
 """The scope extension that ends the connection at once; whoever runs the application may offer it."""
+
+SEND_FILE: Final = "provender.sendfile"
+"""The scope extension that sends a part of a file without reading it: `SendFile`."""
+
+
+class SendFile(Protocol):
+    """Sends `count` bytes of a body that has begun, from `offset` on; fewer only if the file ends."""
+
+    async def __call__(self, file: io.FileIO, offset: int, count: int) -> int: ...
+
 
 _T = TypeVar("_T")
 
@@ -28,6 +41,11 @@ _SMALL_BYTES: Final = 128 << 10
 _CHUNK_BYTES: Final = 1 << 20
 _MANY_CHUNK_BYTES: Final = 256 << 10
 _MANY_STREAMS: Final = 24
+_LOT_BYTES: Final = 2 << 20
+_MANY_LOT_BYTES: Final = 512 << 10
+_MANY_LOTS: Final = 4
+_MAX_PIECE_BYTES: Final = 8 << 20
+_QUICK_S: Final = 0.5
 
 
 class ClientGone(Exception):
@@ -35,10 +53,24 @@ class ClientGone(Exception):
 
 
 class Streams:
-    """How many bodies are being sent: with many, each gets a smaller share of the memory."""
+    """How many bodies are on their way: with many, each gets a smaller share of the memory."""
 
     def __init__(self) -> None:
         self.running = 0
+
+    @contextmanager
+    def one_more(self) -> Iterator[None]:
+        """A body that is on its way while the block runs."""
+        self.running += 1
+        try:
+            yield
+        finally:
+            self.running -= 1
+
+    @property
+    def lot_bytes(self) -> int:
+        """How much of a body that arrives is gathered before it is written: few large lots cost least."""
+        return _LOT_BYTES if self.running <= _MANY_LOTS else _MANY_LOT_BYTES
 
     @property
     def chunk_bytes(self) -> int:
@@ -62,7 +94,7 @@ class Call:
         self._receive = receive
         self._send = send
         self._executor = executor
-        self._streams = streams
+        self.streams = streams
         self._headers: dict[str, str] = {}
         for name, value in scope["headers"]:
             self._headers.setdefault(name.decode("latin-1"), value.decode("latin-1"))
@@ -173,10 +205,16 @@ class Call:
             # One read that the page cache answers: a thread would cost more than it takes.
             await self._body(_exactly(reader.read, left), more=False)
             return
-        self._streams.running += 1
+        send_file: SendFile | None = self.scope.get("extensions", {}).get(SEND_FILE)
+        if send_file is not None and isinstance(reader, io.FileIO):
+            await self._send_file(send_file, reader, left)
+            return
+        with self.streams.one_more():
+            await self._stream_ahead(reader, left)
+
+    async def _stream_ahead(self, reader: BlobReader, left: int) -> None:
+        ahead = self._ahead(reader.read, min(self.streams.chunk_bytes, left))
         try:
-            size = min(self._streams.chunk_bytes, left)
-            ahead = self._ahead(reader.read, size)
             while left:
                 chunk = await ahead
                 if not chunk:
@@ -184,12 +222,34 @@ class Call:
                     raise ClientGone  # the file is shorter than it was: the client must not take it for complete
                 left -= len(chunk)
                 if left:
-                    ahead = self._ahead(reader.read, min(self._streams.chunk_bytes, left))
+                    ahead = self._ahead(reader.read, min(self.streams.chunk_bytes, left))
                 await self._body(chunk, more=left > 0)
         finally:
-            self._streams.running -= 1
             if not ahead.done():
                 await asyncio.wait([ahead])  # the reader is closed next, and not below a thread that reads
+
+    async def _send_file(self, send_file: SendFile, file: io.FileIO, left: int) -> None:
+        loop = asyncio.get_running_loop()
+        offset, size = file.tell(), _CHUNK_BYTES
+        while left:
+            started = loop.time()
+            try:
+                async with asyncio.timeout(self.limits.idle_s):
+                    sent = await send_file(file, offset, min(left, size))
+            except TimeoutError as error:
+                self._abort()
+                raise ClientGone from error
+            except OSError as error:
+                raise ClientGone from error
+            if not sent:
+                self._abort()
+                raise ClientGone  # the file is shorter than it was: the client must not take it for complete
+            offset += sent
+            left -= sent
+            self.bytes_out += sent
+            # Each piece has its time limit: large ones are for quick clients only.
+            size = min(2 * size, _MAX_PIECE_BYTES) if loop.time() - started < _QUICK_S else _CHUNK_BYTES
+        await self._body(b"", more=False)
 
     def _ahead(self, read: Callable[[int], bytes], size: int) -> asyncio.Future[bytes]:
         return asyncio.get_running_loop().run_in_executor(self._executor, read, size)

@@ -24,7 +24,6 @@ from provender.server.uploads import Upload, Uploads
 
 __all__ = ["Pushes"]
 
-_PIECE_BYTES: Final = 512 << 10
 _INLINE_BYTES: Final = 64 << 10
 _BUSY_WAIT_S: Final = 5.0
 _BUSY_STEP_S: Final = 0.05
@@ -132,7 +131,8 @@ class Pushes:
             raise Problem(413, "SIZE_INVALID", f"a blob has at most {call.limits.blob_bytes} bytes")
         mark = upload.mark()
         try:
-            await _pump(call, upload, limit)
+            with call.streams.one_more():
+                await _pump(call, upload, limit)
             _check_end(upload, claimed)
         except (OSError, Problem):
             await call.run(lambda: upload.back_to(mark))
@@ -155,29 +155,30 @@ class Pushes:
 
 async def _pump(call: Call, upload: Upload, limit: int) -> None:
     """Append the body; what came before a client went away is kept, so that it can go on there."""
-    piece = bytearray()
+    pieces: list[bytes] = []
+    waiting = total = 0
     running: asyncio.Future[None] | None = None
     loop = asyncio.get_running_loop()
-    total = 0
     try:
         async for chunk in call.chunks():
             total += len(chunk)
             if total > limit:
                 raise Problem(413, "SIZE_INVALID", f"a blob has at most {call.limits.blob_bytes} bytes")
-            piece += chunk
-            if len(piece) >= _PIECE_BYTES:
-                # One piece is hashed and written by a thread while the next one arrives.
+            pieces.append(chunk)
+            waiting += len(chunk)
+            if waiting >= call.streams.lot_bytes:
+                # One lot is hashed and written by a thread while the next one arrives.
                 if running is not None:
                     await running
-                running = loop.create_task(call.run(partial(upload.write, piece)))
-                piece = bytearray()
+                running = loop.create_task(call.run(partial(upload.write, pieces)))
+                pieces, waiting = [], 0
     finally:
         if running is not None:
             await running
-        if len(piece) > _INLINE_BYTES:
-            await call.run(lambda: upload.write(piece))
-        elif piece:
-            upload.write(piece)
+        if waiting > _INLINE_BYTES:
+            await call.run(partial(upload.write, pieces))
+        elif pieces:
+            upload.write(pieces)
 
 
 def _check_end(upload: Upload, claimed: tuple[int, int] | None) -> None:

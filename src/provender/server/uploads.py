@@ -11,6 +11,7 @@ import os
 import secrets
 import shutil
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -48,17 +49,19 @@ class Upload:
         self.is_busy = False
         self._hasher = hashlib.new(algorithm)
 
-    def write(self, chunk: bytes | bytearray) -> None:
-        """Append `chunk`, all of it, to the file and the hash."""
+    def write(self, pieces: Sequence[bytes]) -> None:
+        """Append the pieces, all of them, to the file and the hash."""
         fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
         try:
-            rest = memoryview(chunk)
-            while rest:
-                rest = rest[os.write(fd, rest) :]
+            for piece in pieces:
+                rest = memoryview(piece)
+                while rest:
+                    rest = rest[os.write(fd, rest) :]
         finally:
             os.close(fd)
-        self._hasher.update(chunk)
-        self.size += len(chunk)
+        for piece in pieces:
+            self._hasher.update(piece)
+            self.size += len(piece)
 
     def mark(self) -> _Mark:
         """Where the session stands, for `back_to`."""
