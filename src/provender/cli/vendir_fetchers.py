@@ -69,10 +69,9 @@ class _Workshop:
 
     def git(self) -> Fetcher:
         from provender.dialects.vendir.git import GitFetcher
-        from provender.dialects.vendir.git_mirror import GitMirrors
         from provender.storage.cache import default_cache_root
 
-        return GitFetcher(GitMirrors(default_cache_root(os.environ) / "git-mirrors"), self._references)
+        return GitFetcher(default_cache_root(os.environ), self._references)
 
     def http(self) -> Fetcher:
         from provender.dialects.vendir.http import HttpFetcher

@@ -7,20 +7,23 @@ import posixpath
 import re
 import subprocess
 import tempfile
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
 from provender.dialects.vendir.config import within
 from provender.dialects.vendir.fetch import Fetch, Work, identity_of
-from provender.dialects.vendir.git_command import GitCommand, check_address, git_session
-from provender.dialects.vendir.git_mirror import GitMirrors, Mirror
+from provender.dialects.vendir.git_history import GitHistory
+from provender.dialects.vendir.git_session import GitSession, check_address, git_session
 from provender.dialects.vendir.image import secret_name
 from provender.dialects.vendir.lock import LockContents, LockGit
 from provender.dialects.vendir.modes import settle_modes
 from provender.dialects.vendir.schema import Contents, Git
 from provender.dialects.vendir.secrets import References
 from provender.errors import InvalidProject, ProvenderError, Unsupported, VerificationFailed
+from provender.storage.git.clones import GitClones
 from provender.transfer.pool import Cancellation
 
 __all__ = ["GitFetcher"]
@@ -32,10 +35,14 @@ _GPG_TIMEOUT_S: Final = 60
 
 
 class GitFetcher:
-    """A commit's files, with those of its submodules."""
+    """A commit's files, with those of its submodules.
 
-    def __init__(self, mirrors: GitMirrors, references: References) -> None:
-        self._mirrors = mirrors
+    Below `root` lie the clones: those of single commits, which all projects share, and those with history.
+    """
+
+    def __init__(self, root: Path, references: References) -> None:
+        self._commits = GitClones(root / "git")
+        self._root = root
         self._references = references
 
     def resolve(self, contents: Contents, locked: LockContents | None, work: Work) -> Fetch:
@@ -60,30 +67,32 @@ class GitFetcher:
     def lay(self, git: Git, lock: LockGit, staging: str, work: Work) -> None:
         """The files of the locked commit."""
         try:
-            with self._session(git, git.url, work.cancellation) as command:
-                self._lay(git, git.url, lock.sha, staging, command, depth=0)
+            with self._session(git, git.url, work.cancellation) as session:
+                self._lay(git, git.url, lock.sha, staging, session, depth=0)
         except ProvenderError as error:
             raise within(error, "Fetching git repository") from error
 
     def _asked(self, git: Git, cancellation: Cancellation) -> LockGit:
         """What the repository says now."""
-        kind = f"depth-{git.depth}" if git.depth else ""
-        with (
-            self._session(git, git.url, cancellation) as command,
-            self._mirrors.open(git.url, command, kind=kind) as mirror,
-        ):
-            mirror.fetch(depth=git.depth)
+        with self._session(git, git.url, cancellation) as session, self._history(git, git.url, session) as history:
+            history.fetch(depth=git.depth)
             ref = git.ref.removeprefix(_ORIGIN)
             if not ref and git.ref_selection is not None:
                 from provender.dialects.vendir.semver import select_highest
 
-                ref = select_highest(mirror.tags(), git.ref_selection)
-            sha = mirror.commit(ref)
+                ref = select_highest(history.tags(), git.ref_selection)
+            sha = history.commit(ref)
             if git.verification is not None:
-                self._verify(git, mirror, ref)
-            return LockGit(sha=sha, tags=mirror.described(sha), commit_title=mirror.title(sha))
+                self._verify(git, history, ref, session)
+            return LockGit(sha=sha, tags=history.described(sha), commit_title=history.title(sha))
 
-    def _lay(self, git: Git, url: str, sha: str, directory: str, command: GitCommand, *, depth: int) -> None:
+    @contextmanager
+    def _history(self, git: Git, url: str, session: GitSession) -> Iterator[GitHistory]:
+        kind = f"git-depth-{git.depth}" if git.depth else "git-history"
+        with GitClones(self._root / kind).open(url, session.command) as clone:
+            yield GitHistory(clone, url, session.command)
+
+    def _lay(self, git: Git, url: str, sha: str, directory: str, session: GitSession, *, depth: int) -> None:
         if depth > _MAX_DEPTH:
             raise InvalidProject(
                 f"submodules are nested deeper than {_MAX_DEPTH}",
@@ -91,31 +100,38 @@ class GitFetcher:
                 where=url,
                 hint="set skipInitSubmodules: true, and list what you need by itself",
             )
-        kind = f"depth-{git.depth}" if git.depth and not depth else ""
-        with self._mirrors.open(url, command, kind=kind) as mirror:
-            if mirror.has(sha):
-                inner = self._check_out(git, url, sha, directory, mirror)
-                return self._lay_modules(git, url, inner, directory, command, depth=depth)
-        with self._mirrors.open(url, command, kind="pins") as mirror:
-            if mirror.fetch_commit(sha):
+        inner = self._lay_known(git, url, sha, directory, session) if not depth else None
+        if inner is None:
+            with self._commits.open(url, session.command) as clone:
+                clone.bring(sha, is_partial=False)
+                history = GitHistory(clone, url, session.command)
                 if git.verification is not None and not depth:
-                    self._verify(git, mirror, sha)
-                inner = self._check_out(git, url, sha, directory, mirror)
-                return self._lay_modules(git, url, inner, directory, command, depth=depth)
-        with self._mirrors.open(url, command) as mirror:
-            mirror.fetch()
-            if git.verification is not None and not depth:
-                self._verify(git, mirror, sha)
-            inner = self._check_out(git, url, mirror.commit(sha), directory, mirror)
-        return self._lay_modules(git, url, inner, directory, command, depth=depth)
+                    self._verify(git, history, sha, session)
+                inner = self._check_out(git, url, sha, directory, history)
+        self._lay_modules(git, url, inner, directory, session, depth=depth)
 
-    def _check_out(self, git: Git, url: str, sha: str, directory: str, mirror: Mirror) -> dict[str, tuple[str, str]]:
+    def _lay_known(
+        self, git: Git, url: str, sha: str, directory: str, session: GitSession
+    ) -> dict[str, tuple[str, str]] | None:
+        """Lay a commit that was asked for a moment ago, from the clone with its history; None if it is not there."""
+        kind = f"git-depth-{git.depth}" if git.depth else "git-history"
+        clones = GitClones(self._root / kind)
+        if not clones.look(url, session.command).is_there:
+            return None
+        with clones.open(url, session.command) as clone:
+            if not clone.has(sha):
+                return None
+            return self._check_out(git, url, sha, directory, GitHistory(clone, url, session.command))
+
+    def _check_out(
+        self, git: Git, url: str, sha: str, directory: str, history: GitHistory
+    ) -> dict[str, tuple[str, str]]:
         """Lay a commit; its submodules: path -> address and commit."""
-        mirror.check_out(sha, directory)
+        history.check_out(sha, directory)
         if git.skip_init_submodules:
             return {}
-        modules = mirror.modules(sha)
-        urls = mirror.module_urls(sha) if modules else {}
+        modules = history.modules(sha)
+        urls = history.module_urls(sha) if modules else {}
         inner: dict[str, tuple[str, str]] = {}
         for path, commit in modules.items():
             if path not in urls:
@@ -134,7 +150,7 @@ class GitFetcher:
         url: str,
         inner: dict[str, tuple[str, str]],
         directory: str,
-        command: GitCommand,
+        session: GitSession,
         *,
         depth: int,
     ) -> None:
@@ -144,9 +160,9 @@ class GitFetcher:
             if os.path.islink(place) or not os.path.realpath(place).startswith(os.path.realpath(directory) + os.sep):
                 raise InvalidProject(f"the submodule '{path}' lies outside", code="invalid-path", where=url)
             os.makedirs(place, exist_ok=True)
-            self._lay(git, address, commit, place, command, depth=depth + 1)
+            self._lay(git, address, commit, place, session, depth=depth + 1)
 
-    def _session(self, git: Git, url: str, cancellation: Cancellation) -> AbstractContextManager[GitCommand]:
+    def _session(self, git: Git, url: str, cancellation: Cancellation) -> AbstractContextManager[GitSession]:
         return git_session(
             url,
             secret_name(git.secret_ref),
@@ -157,7 +173,7 @@ class GitFetcher:
             skips_lfs=git.lfs_skip_smudge,
         )
 
-    def _verify(self, git: Git, mirror: Mirror, ref: str) -> None:
+    def _verify(self, git: Git, history: GitHistory, ref: str, session: GitSession) -> None:
         """Check the signature with the keys of a Secret."""
         name = secret_name(git.verification.public_keys_secret_ref if git.verification is not None else None)
         keys = b"\n".join(self._references.secret(name).data.values()) + b"\n"
@@ -165,7 +181,7 @@ class GitFetcher:
             os.chmod(home, 0o700)
             _import_keys(keys, home)
             try:
-                mirror.verify(ref, home)
+                history.verify(ref, session.with_environment({"GNUPGHOME": home}))
             except ProvenderError as error:
                 raise VerificationFailed(
                     f"Checking signature: {error.message}",

@@ -7,6 +7,7 @@ files that nobody asked for.
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -73,6 +74,11 @@ class Clone:
         self.path = path
         self._url = url
         self._git = git
+
+    @property
+    def is_there(self) -> bool:
+        """True if the directory is a repository already."""
+        return os.path.isfile(os.path.join(self.path, "HEAD"))
 
     def begin(self) -> None:
         """Make the directory a repository, without any template."""

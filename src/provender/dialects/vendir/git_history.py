@@ -1,0 +1,132 @@
+"""What a vendir lock says of a commit, and a checkout as git makes it, over a clone in the cache.
+
+The names that lead to a commit, its title and what `git describe` says of it need branches, tags and history, which the
+shared clones do not have; file contents come when they are wanted. Attributes and filters of the user's git apply, as
+they do in vendir.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from contextlib import suppress
+from typing import Final
+
+from provender.errors import NotFound, ProvenderError
+from provender.storage.git.clones import Clone
+from provender.storage.git.command import GitCommand
+
+__all__ = ["GitHistory"]
+
+_HERE: Final = "--git-dir=."
+_SHA: Final = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+_HEX: Final = re.compile(r"[0-9a-fA-F]{4,64}")
+_MAX_TITLE: Final = 10_000
+_SUBMODULE: Final = "160000"
+
+
+class GitHistory:
+    """One clone at `clone`, which is from `url`; to be used by one thread at a time."""
+
+    def __init__(self, clone: Clone, url: str, git: GitCommand) -> None:
+        self._clone = clone
+        self._url = url
+        self._git = git
+
+    def fetch(self, *, depth: int = 0) -> None:
+        """Bring all branches and tags up to date; file contents are left for later, unless it is shallow."""
+        self._run("config", "--local", "remote.origin.url", self._url)
+        how = [f"--depth={depth}"] if depth else ["--filter=blob:none"]
+        refs = ("+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
+        self._run("fetch", "--quiet", "--force", "--prune", "--no-write-fetch-head", *how, "--", "origin", *refs)
+
+    def commit(self, ref: str) -> str:
+        """The commit that a tag, branch, commit or further expression of git leads to, in git's order."""
+        names = [f"refs/tags/{ref}", f"refs/heads/{ref}"]
+        if not ref.startswith("-") and (ref.startswith("refs/") or _HEX.fullmatch(ref) or set(ref) & set("^~@")):
+            names.append(ref)
+        for name in names:
+            found = self._try("rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
+            if found is not None and _SHA.fullmatch(found.strip()):
+                return found.strip()
+        near = ", ".join([*self.tags()[-5:], *self.branches()[:5]])
+        raise NotFound(
+            f"the repository has no tag, branch or commit {ref[:100]!r}",
+            code="no-such-ref",
+            where=_shown(self._url),
+            hint=f"it has for example {near[:300]}" if near else "it has no tags and no branches",
+        )
+
+    def tags(self) -> list[str]:
+        """The names of all tags."""
+        return self._run("for-each-ref", "--format=%(refname:strip=2)", "refs/tags").split()
+
+    def branches(self) -> list[str]:
+        """The names of all branches."""
+        return self._run("for-each-ref", "--format=%(refname:strip=2)", "refs/heads").split()
+
+    def described(self, sha: str) -> tuple[str, ...]:
+        """What `git describe --tags` says of a commit; nothing if no tag leads to it."""
+        found = self._try("describe", "--tags", sha)
+        return tuple(found.strip().split("\n")) if found is not None else ()
+
+    def title(self, sha: str) -> str:
+        """The first line of a commit's message, with dots if there is more."""
+        message = self._run("log", "-n", "1", "--pretty=%B", sha)[:_MAX_TITLE].strip()
+        message = message.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+        first, newline, _ = message.partition("\n")
+        return f"{first}..." if newline else first
+
+    def check_out(self, sha: str, directory: str) -> None:
+        """Put the files of a commit into an empty directory, as a checkout makes them."""
+        files = [each.name for each in self._clone.entries(sha) if each.mode != _SUBMODULE]
+        self._clone.complete(sha, files)
+        self._forget_index()
+        try:
+            self._run(f"--work-tree={os.path.abspath(directory)}", "read-tree", "-u", "--reset", sha)
+        finally:
+            self._forget_index()
+
+    def modules(self, sha: str) -> dict[str, str]:
+        """The submodules of a commit: their paths and commits."""
+        return {os.fsdecode(each.path): each.name for each in self._clone.entries(sha) if each.mode == _SUBMODULE}
+
+    def module_urls(self, sha: str) -> dict[str, str]:
+        """The addresses in `.gitmodules`, by path."""
+        listed = self._try("config", "--blob", f"{sha}:.gitmodules", "--null", "--list")
+        paths: dict[str, str] = {}
+        urls: dict[str, str] = {}
+        for entry in (listed or "").split("\0"):
+            key, _, value = entry.partition("\n")
+            name, _, field = key.removeprefix("submodule.").rpartition(".")
+            if key.startswith("submodule.") and field == "path":
+                paths[name] = value
+            elif key.startswith("submodule.") and field == "url":
+                urls[name] = value
+        return {path: urls[name] for name, path in paths.items() if name in urls}
+
+    def verify(self, ref: str, git: GitCommand) -> None:
+        """Check the signature of a tag, or else of a commit, with the keyring of `git`'s environment."""
+        is_tag = (self._try("cat-file", "-t", ref) or "").strip() == "tag"
+        git.run(_HERE, "verify-tag" if is_tag else "verify-commit", "--", ref, cwd=self._clone.path)
+
+    def _forget_index(self) -> None:
+        with suppress(FileNotFoundError):
+            os.unlink(os.path.join(self._clone.path, "index"))
+
+    def _run(self, *arguments: str) -> str:
+        try:
+            return self._git.run(_HERE, *arguments, cwd=self._clone.path).decode("utf-8", "surrogateescape")
+        except ProvenderError as error:
+            error.at(_shown(self._url))
+            raise
+
+    def _try(self, *arguments: str) -> str | None:
+        status, out, _ = self._git.attempt(_HERE, *arguments, cwd=self._clone.path)
+        return None if status else out.decode("utf-8", "surrogateescape")
+
+
+def _shown(url: str) -> str:
+    from provender.storage.registry.redact import shown_url
+
+    return shown_url(url) if "://" in url else url[:200]
