@@ -20,7 +20,7 @@ from provender.errors import IntegrityError
 from provender.storage.abilities import BlobReader
 from provender.storage.verify import CHUNK_BYTES
 
-__all__ = ["Opener", "lay_content", "top_directory"]
+__all__ = ["Opener", "content_kind", "lay_content", "top_directory"]
 
 Opener = Callable[[], AbstractContextManager[BlobReader]]
 """Opens the content at its beginning; may be called several times."""
@@ -45,7 +45,7 @@ def lay_content(
     `sha256` says that the reader verifies it. With `extract` it has to be an archive: IntegrityError (code
     `no-archive`) if it is none.
     """
-    found = "file" if mode == "copy" else _kind(opener, limits, origin)
+    found = "file" if mode == "copy" else content_kind(opener, limits, origin)
     if found == "file" and mode == "extract":
         raise IntegrityError(
             "the content is no tar and no zip archive, but is to be unpacked",
@@ -67,7 +67,7 @@ def lay_content(
 
 def top_directory(opener: Opener, *, limits: Limits = DEFAULT_LIMITS, origin: str) -> tuple[str, ...]:
     """The first component of the first member of a tar that has one; empty without any, and for what is no tar."""
-    if _kind(opener, limits, origin) != "tar":
+    if content_kind(opener, limits, origin) != "tar":
         return ()
     with opener() as reader:
         members = TarReader(open_stream(reader, None, limits, where=origin), limits=limits, where=origin)
@@ -77,7 +77,8 @@ def top_directory(opener: Opener, *, limits: Limits = DEFAULT_LIMITS, origin: st
     return ()
 
 
-def _kind(opener: Opener, limits: Limits, origin: str) -> Literal["tar", "zip", "file"]:
+def content_kind(opener: Opener, limits: Limits, origin: str) -> Literal["tar", "zip", "file"]:
+    """What the content is: a tar, compressed or not, a zip, or just a file."""
     with opener() as reader:
         first = reader.read(len(ZIP_MAGICS[0]))
     if first.startswith(ZIP_MAGICS):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
 from collections.abc import Callable, Mapping
 from typing import Final, Protocol
 
@@ -23,7 +24,7 @@ from provender.storage.registry.tls import TlsSettings
 from provender.storage.registry.transport import Request, Transport
 from provender.storage.registry.wire import Hop, Wire
 
-__all__ = ["Download", "Sink", "WebClient", "basic_authorization"]
+__all__ = ["Download", "FileSink", "Sink", "WebClient", "basic_authorization"]
 
 _CHUNK_BYTES: Final = 1 << 20
 _MAX_URL: Final = 4096
@@ -126,6 +127,25 @@ class WebClient:
 def basic_authorization(username: str, password: str) -> str:
     """The header's value for a user name and a password (RFC 7617)."""
     return f"Basic {base64.b64encode(f'{username}:{password}'.encode()).decode()}"
+
+
+class FileSink:
+    """A sink that is an open file."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+
+    def write(self, chunk: bytes, /) -> object:
+        """Append to the file."""
+        view = memoryview(chunk)
+        while view:
+            view = view[os.write(self._fd, view) :]
+        return None
+
+    def restart(self) -> None:
+        """Begin the file anew."""
+        os.ftruncate(self._fd, 0)
+        os.lseek(self._fd, 0, os.SEEK_SET)
 
 
 class _Memory:

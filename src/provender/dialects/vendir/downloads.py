@@ -10,20 +10,20 @@ import posixpath
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final
+from functools import partial
+from typing import TYPE_CHECKING, BinaryIO, Final
 from urllib.parse import unquote, urlsplit
 
-from provender.artifact.compression import open_stream, sniff
-from provender.artifact.header import is_header
+from provender.artifact.compression import sniff
+from provender.artifact.content import content_kind, lay_content
+from provender.artifact.limits import DEFAULT_LIMITS
 from provender.artifact.names import split_path
-from provender.artifact.tar import extract_tar
 from provender.artifact.tree import TreeWriter
-from provender.artifact.zip import ZIP_MAGICS, extract_zip
 from provender.dialects.vendir.fetch import Work
 from provender.dialects.vendir.modes import settle_modes
 from provender.dialects.vendir.secrets import References
 from provender.errors import IntegrityError, InvalidProject
-from provender.storage.web import Download, WebClient, basic_authorization
+from provender.storage.web import Download, FileSink, WebClient, basic_authorization
 
 if TYPE_CHECKING:
     from provender.dialects.vendir.schema import Http
@@ -32,23 +32,6 @@ __all__ = ["basic_login", "download_file", "fetch_http", "is_archive", "scratch"
 
 _MAX_FILE_BYTES: Final = 64 << 30
 _SNIFF_BYTES: Final = 1 << 10
-
-
-class _FileSink:
-    """A sink that is an open file."""
-
-    def __init__(self, fd: int) -> None:
-        self._fd = fd
-
-    def write(self, chunk: bytes, /) -> object:
-        view = memoryview(chunk)
-        while view:
-            view = view[os.write(self._fd, view) :]
-        return None
-
-    def restart(self) -> None:
-        os.ftruncate(self._fd, 0)
-        os.lseek(self._fd, 0, os.SEEK_SET)
 
 
 @contextmanager
@@ -89,7 +72,7 @@ def download_file(
     try:
         found = web.download(
             url,
-            _FileSink(fd),
+            FileSink(fd),
             limit_bytes=_MAX_FILE_BYTES,
             authorization=authorization,
             accept=accept,
@@ -151,30 +134,26 @@ def _place_file(path: str, staging: str, name: str, *, mode: int) -> None:
 
 
 def is_archive(path: str) -> bool:
-    """True for a zip, and for a tar with or without gzip."""
+    """True for a zip, and for a tar with or without gzip; vendir knows no zstd."""
     with open(path, "rb") as file:
-        head = file.read(_SNIFF_BYTES)
-        if head.startswith(ZIP_MAGICS):
-            return True
-        kind = sniff(head)
-        if kind != "gzip":
-            return kind == "tar"
-        file.seek(0)
-        try:
-            return is_header(open_stream(file, "gzip").peek(512)[:512])
-        except IntegrityError:
+        if sniff(file.read(_SNIFF_BYTES)) == "zstd":
             return False
+    return content_kind(partial(_open, path), DEFAULT_LIMITS, path) != "file"
 
 
 def unpack_archive(path: str, staging: str, *, where: str) -> None:
     """Unpack an archive into the empty directory `staging`; nothing in it may lead outside."""
-    with open(path, "rb") as file, TreeWriter(staging, is_hashed=False) as writer:
-        head = file.read(4)
-        file.seek(0)
-        if head in ZIP_MAGICS:
-            extract_zip(file, writer, origin=where, size_bytes=os.fstat(file.fileno()).st_size)
-        else:
-            stream = open_stream(file, None, where=where)
-            extract_tar(stream, writer, origin=where)
-            stream.drain()
+    with TreeWriter(staging, is_hashed=False) as writer:
+        lay_content(
+            partial(_open, path),
+            writer,
+            (),
+            mode="extract",
+            size_bytes=os.path.getsize(path),
+            origin=where,
+        )
         writer.finish()
+
+
+def _open(path: str) -> BinaryIO:
+    return open(path, "rb")

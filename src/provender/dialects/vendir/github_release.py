@@ -32,6 +32,7 @@ from provender.errors import (
     Unauthorized,
     Unavailable,
 )
+from provender.project.sources.release import RELEASE, Asset, Release
 from provender.storage.web import WebClient
 
 __all__ = ["API_BASE", "ReleaseFetcher"]
@@ -47,19 +48,6 @@ _NEXT: Final = re.compile(r'<([^>]+)>\s*;\s*rel="next"')
 _LOGIN_HINT: Final = "set VENDIR_GITHUB_API_TOKEN, or name a Secret with the field token"
 
 
-class _Asset(msgspec.Struct, frozen=True):
-    name: str = ""
-    url: str = ""
-    size: int = 0
-
-
-class _Release(msgspec.Struct, frozen=True):
-    tag_name: str = ""
-    url: str = ""
-    body: str | None = ""
-    assets: tuple[_Asset, ...] = ()
-
-
 class _Login(msgspec.Struct, frozen=True):
     """A token, and the schemes and hosts that may see it."""
 
@@ -68,10 +56,6 @@ class _Login(msgspec.Struct, frozen=True):
 
     def __repr__(self) -> str:
         return f"_Login({self.hosts})"
-
-
-# Made here, for two threads that meet a type for the first time at once are too much for msgspec.
-_DECODER: Final = msgspec.json.Decoder(_Release)
 
 
 class ReleaseFetcher:
@@ -106,11 +90,11 @@ class ReleaseFetcher:
         """The token, for the hosts that it belongs to."""
         return f"token {login.token}" if login.token and _host(url) in login.hosts else None
 
-    def release(self, url: str, login: _Login) -> _Release:
+    def release(self, url: str, login: _Login) -> Release:
         """What the API says of a release."""
         try:
             raw = self._web.content(url, limit_bytes=_MAX_RELEASE_BYTES, authorization=self.authorization(url, login))
-            found = _DECODER.decode(raw)
+            found = RELEASE.decode(raw)
         except ProvenderError as error:
             _explain(within(error, f"Downloading release info: Downloading release details from {url}"))
             raise
@@ -186,7 +170,7 @@ class _ReleaseFetch:
         self,
         fetcher: ReleaseFetcher,
         wish: GithubRelease,
-        release: _Release | None,
+        release: Release | None,
         lock: LockGithubRelease,
         login: _Login,
     ) -> None:
@@ -212,14 +196,14 @@ class _ReleaseFetch:
             self._unpack(wish.unpack_archive.path, staging, work)
         return LockContents(github_release=LockGithubRelease(url=release.url, tag=release.tag_name))
 
-    def _fetch_http(self, http: Http, release: _Release, staging: str, work: Work) -> None:
+    def _fetch_http(self, http: Http, release: Release, staging: str, work: Work) -> None:
         wish = msgspec.structs.replace(http, url=http.url.replace("{tag}", release.tag_name))
         try:
             fetch_http(self._fetcher.web, wish, staging, work, self._fetcher.references)
         except ProvenderError as error:
             raise within(error, "Fetching http asset") from error
 
-    def _fetch_assets(self, release: _Release, staging: str, work: Work) -> None:
+    def _fetch_assets(self, release: Release, staging: str, work: Work) -> None:
         wish = self._wish
         assets = [each for each in release.assets if not wish.asset_names or matches_glob(each.name, wish.asset_names)]
         checksums = _checksums(wish, assets, release)
@@ -235,7 +219,7 @@ class _ReleaseFetch:
                 raise
         os.chmod(staging, 0o700)
 
-    def _fetch_asset(self, asset: _Asset, path: str, checksums: Mapping[str, str], work: Work) -> None:
+    def _fetch_asset(self, asset: Asset, path: str, checksums: Mapping[str, str], work: Work) -> None:
         found = download_file(
             self._fetcher.web,
             asset.url,
@@ -287,7 +271,7 @@ class _ReleaseFetch:
             os.rename(target, staging)
 
 
-def _checksums(wish: GithubRelease, assets: list[_Asset], release: _Release) -> Mapping[str, str]:
+def _checksums(wish: GithubRelease, assets: list[Asset], release: Release) -> Mapping[str, str]:
     """The sha256 of each asset by its name; empty if none are to be looked at."""
     if wish.checksums:
         return wish.checksums

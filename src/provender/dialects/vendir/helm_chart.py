@@ -26,6 +26,7 @@ from provender.dialects.vendir.secrets import References
 from provender.dialects.vendir.shape import shaped
 from provender.errors import IntegrityError, InvalidDocument, InvalidProject, NotFound, ProvenderError
 from provender.oci import Digest, Reference
+from provender.project.sources.chart_index import MAX_INDEX_BYTES, ListedChart, read_chart_index
 from provender.storage.web import WebClient
 from provender.versions import Range, Version, nearest
 from provender.versions import select as newest
@@ -35,7 +36,6 @@ __all__ = ["ChartFetcher"]
 _STABLE_PREFIX: Final = "stable/"
 _STABLE_URL: Final = "https://charts.helm.sh/stable"
 """Where the charts of the former stable repository are kept since 2020."""
-_MAX_INDEX_BYTES: Final = 256 << 20
 _MAX_CHART_YAML_BYTES: Final = 1 << 20
 _CHART_MEDIA_TYPES: Final = ("application/vnd.cncf.helm.chart.content.v1.tar+gzip", "application/tar+gzip")
 
@@ -45,16 +45,8 @@ class _Metadata(msgspec.Struct, frozen=True, rename="camel"):
     app_version: str = ""
 
 
-class _Entry(msgspec.Struct, frozen=True):
-    """One version of a chart in an index."""
-
-    version: str = ""
-    digest: str = ""
-    urls: tuple[str, ...] = ()
-
-
 # Made here, for two threads that meet a type for the first time at once are too much for msgspec.
-_DECODERS: Final = (msgspec.json.Decoder(_Metadata), msgspec.json.Decoder(_Entry))
+_DECODER: Final = msgspec.json.Decoder(_Metadata)
 
 
 class ChartFetcher:
@@ -86,7 +78,9 @@ class ChartFetcher:
             )
         secret = secret_name(repository.secret_ref) if repository is not None else ""
         login = basic_login(self._references, secret)
-        entry = _chosen(name, chart.version, _entries(self._web, url, name, login), url)
+        address = f"{url.rstrip('/')}/index.yaml"
+        raw = self._web.content(address, limit_bytes=MAX_INDEX_BYTES, authorization=login)
+        entry = _chosen(name, chart.version, read_chart_index(raw, name, where=address), address)
         return _RepositoryChart(self._web, url, name, entry, login)
 
     def _from_registry(self, chart: HelmChart, url: str, secret: str) -> Fetch:
@@ -117,13 +111,13 @@ class ChartFetcher:
 
 
 class _RepositoryChart:
-    def __init__(self, web: WebClient, repository: str, name: str, entry: _Entry, login: str | None) -> None:
+    def __init__(self, web: WebClient, repository: str, name: str, entry: ListedChart, login: str | None) -> None:
         self._web = web
         self._repository = repository
         self._name = name
         self._entry = entry
         self._login = login
-        pinned = entry.digest.removeprefix("sha256:").lower()
+        pinned = (entry.digest or "").removeprefix("sha256:").lower()
         self.identity = identity_of("helmChart", name, pinned) if len(pinned) == 64 else None
 
     def lay(self, staging: str, work: Work) -> LockContents:
@@ -134,10 +128,10 @@ class _RepositoryChart:
         with scratch(staging) as place:
             path = os.path.join(place, "chart.tgz")
             found = download_file(self._web, url, path, work, authorization=login)
-            expected = self._entry.digest.removeprefix("sha256:").lower()
+            expected = (self._entry.digest or "").removeprefix("sha256:").lower()
             if len(expected) == 64 and found.sha256 != expected:
                 raise IntegrityError(
-                    f"the chart has sha256:{found.sha256}, but the index says {self._entry.digest[:80]}",
+                    f"the chart has sha256:{found.sha256}, but the index says sha256:{expected}",
                     code="digest-mismatch",
                     where=url,
                     hint="the repository is inconsistent; ask whoever keeps it",
@@ -213,63 +207,18 @@ def _metadata(chart: str) -> LockHelmChart:
     return LockHelmChart(version=found.version, app_version=found.app_version)
 
 
-def _entries(web: WebClient, url: str, name: str, login: str | None) -> list[_Entry]:
-    """The versions of a chart in a repository's index."""
-    import yaml
-
-    address = f"{url.rstrip('/')}/index.yaml"
-    raw = web.content(address, limit_bytes=_MAX_INDEX_BYTES, authorization=login)
-    loader = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader
-    try:
-        index = yaml.load(raw, Loader=loader)  # noqa: S506 - a safe loader
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise InvalidDocument(
-            "the index of the chart repository is no YAML", code="no-index", where=address, hint="check the address"
-        ) from error
-    charts = index.get("entries") if isinstance(index, Mapping) else None
-    if not isinstance(charts, Mapping):
-        raise InvalidDocument(
-            "the index of the chart repository has no entries", code="no-index", where=address, hint="check the address"
-        )
-    listed = charts.get(name)
-    if not isinstance(listed, list):
-        import difflib
-
-        near = difflib.get_close_matches(name, [each for each in charts if isinstance(each, str)], n=3)
-        raise NotFound(
-            f'Fetching helm chart: chart "{name}" not found in {url} repository',
-            code="no-such-chart",
-            where=address,
-            hint=f"did you mean {' or '.join(near)}?" if near else f"it has {len(charts)} charts",
-        )
-    return [entry for each in listed if (entry := _entry(each)) is not None]
-
-
-def _entry(value: object) -> _Entry | None:
-    if not isinstance(value, Mapping):
-        return None
-    version, digest, urls = value.get("version"), value.get("digest") or "", value.get("urls")
-    if not isinstance(version, str | int | float) or not isinstance(urls, list) or not urls:
-        return None
-    return _Entry(str(version), str(digest), tuple(str(each) for each in urls))
-
-
-def _chosen(name: str, wanted: str, entries: list[_Entry], url: str) -> _Entry:
+def _chosen(name: str, wanted: str, charts: Mapping[str, ListedChart], where: str) -> ListedChart:
     """The entry of a version, or the newest one of a range; without a wish the newest release."""
-    exact = next((each for each in entries if each.version == wanted), None)
-    if exact is not None:
-        return exact
-    text = wanted or "*"
-    tags = [each.version for each in entries]
-    found = newest(tags, Range.parse(text))
-    if found is None:
-        near = ", ".join(nearest(tags, Range.parse(text))) or "none"
+    found = wanted if wanted in charts else newest(list(charts), Range.parse(wanted or "*"))
+    if found is None or not charts[found].urls:
+        near = ", ".join(nearest(list(charts), Range.parse(wanted or "*"))) or "none"
         raise NotFound(
-            f'Fetching helm chart: chart "{name}" version "{wanted}" not found in {url} repository',
+            f'Fetching helm chart: chart "{name}" version "{wanted}" not found',
             code="no-version-matched",
-            hint=f"nearest of its {len(tags)} versions: {near}",
+            where=where,
+            hint=f"nearest of its {len(charts)} versions: {near}",
         )
-    return next(each for each in entries if each.version == found)
+    return charts[found]
 
 
 def _is_range(text: str) -> bool:

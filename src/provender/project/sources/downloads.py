@@ -21,7 +21,7 @@ from provender.storage.abilities import BlobReader
 from provender.storage.cache import BlobCache
 from provender.storage.registry.redact import shown_url
 from provender.storage.verify import VerifiedReader
-from provender.storage.web import WebClient
+from provender.storage.web import FileSink, WebClient
 from provender.transfer.pool import Cancellation
 from provender.transfer.progress import NO_PROGRESS, Progress, WatchedReader
 
@@ -111,7 +111,7 @@ class Downloads:
         with tempfile.NamedTemporaryFile(prefix="provender-download-") as file:
             found = web.download(
                 url,
-                _FileSink(file.fileno()),
+                FileSink(file.fileno()),
                 limit_bytes=_MAX_FILE_BYTES,
                 authorization=self._logins.authorization(name, url),
                 accept=accept,
@@ -137,23 +137,6 @@ class Downloads:
                 exit_status=69,
             )
         return self._web()
-
-
-class _FileSink:
-    """A sink that is an open file."""
-
-    def __init__(self, fd: int) -> None:
-        self._fd = fd
-
-    def write(self, chunk: bytes, /) -> object:
-        view = memoryview(chunk)
-        while view:
-            view = view[os.write(self._fd, view) :]
-        return None
-
-    def restart(self) -> None:
-        os.ftruncate(self._fd, 0)
-        os.lseek(self._fd, 0, os.SEEK_SET)
 
 
 class _MemorySink:

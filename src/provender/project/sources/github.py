@@ -24,6 +24,7 @@ from provender.project.dependency import Dependency
 from provender.project.lock_entry import LockedAsset, LockedDependency, LockedRelease, locked_as
 from provender.project.origin import GITHUB_API, GithubOrigin
 from provender.project.sources.downloads import Downloads, Watch
+from provender.project.sources.release import RELEASE, RELEASES, Asset, Release
 from provender.transfer.pool import Cancellation, run_all
 from provender.transfer.progress import Progress
 from provender.versions import Range, nearest
@@ -39,26 +40,6 @@ _MAX_ANSWER_BYTES: Final = 16 << 20
 _PAGE: Final = 100
 _MAX_PAGES: Final = 20
 _MAX_ASSETS: Final = 2000
-
-
-class _Asset(msgspec.Struct, frozen=True):
-    name: str
-    url: str
-    size: int
-    digest: str | None = None
-
-
-class _Release(msgspec.Struct, frozen=True):
-    tag_name: str
-    url: str
-    draft: bool = False
-    prerelease: bool = False
-    assets: tuple[_Asset, ...] = ()
-
-
-# Learnt here, once: two threads that meet a type for the first time at once are too much for msgspec.
-_RELEASE: Final = msgspec.json.Decoder(_Release)
-_RELEASES: Final = msgspec.json.Decoder(tuple[_Release, ...])
 
 
 class GithubSource:
@@ -123,12 +104,12 @@ class GithubSource:
             entries = writer.finish()
         return select(staging, entries, dependency.paths.selection)
 
-    def _release(self, name: str, origin: GithubOrigin) -> _Release:
+    def _release(self, name: str, origin: GithubOrigin) -> Release:
         base, wish = f"{origin.api}/repos/{origin.repository}/releases", origin.requested
         if wish.version is None:
             url = f"{base}/tags/{quote(wish.tag, safe='')}" if wish.tag else f"{base}/latest"
             try:
-                return self._asked(name, url, _RELEASE)
+                return self._asked(name, url, RELEASE)
             except NotFound as error:
                 error.hint = (
                     "no such tag has a release" if wish.tag else "there is no release that is no prerelease; name a tag"
@@ -136,16 +117,16 @@ class GithubSource:
                 raise
         return self._newest(name, origin, base, wish.version)
 
-    def _all(self, name: str, base: str) -> list[_Release]:
-        releases: list[_Release] = []
+    def _all(self, name: str, base: str) -> list[Release]:
+        releases: list[Release] = []
         for page in range(1, _MAX_PAGES + 1):
-            found = self._asked(name, f"{base}?per_page={_PAGE}&page={page}", _RELEASES)
+            found = self._asked(name, f"{base}?per_page={_PAGE}&page={page}", RELEASES)
             releases += [each for each in found if not each.draft]
             if len(found) < _PAGE:
                 break
         return releases
 
-    def _newest(self, name: str, origin: GithubOrigin, base: str, version: str) -> _Release:
+    def _newest(self, name: str, origin: GithubOrigin, base: str, version: str) -> Release:
         wanted, by_tag = Range.parse(version), {each.tag_name: each for each in self._all(name, base)}
         tag = newest(list(by_tag), wanted)
         if tag is None:
@@ -172,7 +153,7 @@ class GithubSource:
                 exit_status=69,
             ) from error
 
-    def _locked(self, name: str, origin: GithubOrigin, asset: _Asset) -> LockedAsset:
+    def _locked(self, name: str, origin: GithubOrigin, asset: Asset) -> LockedAsset:
         wanted = origin.checksums.get(asset.name)
         told = (asset.digest or "").removeprefix("sha256:") if (asset.digest or "").startswith("sha256:") else None
         expected = wanted or told
@@ -200,7 +181,7 @@ class GithubSource:
                 raise
 
 
-def _chosen(origin: GithubOrigin, release: _Release) -> Sequence[_Asset]:
+def _chosen(origin: GithubOrigin, release: Release) -> Sequence[Asset]:
     """The assets that are wanted; each has a name that a file can have."""
     if len(release.assets) > _MAX_ASSETS:
         raise Unavailable(f"the release has more than {_MAX_ASSETS} assets", code="unusable-answer", where=release.url)

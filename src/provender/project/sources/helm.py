@@ -9,19 +9,18 @@ from collections.abc import Mapping
 from typing import Final
 from urllib.parse import urljoin
 
-import msgspec
-
 from provender.artifact.content import Opener, lay_content, top_directory
 from provender.artifact.limits import DEFAULT_LIMITS, Limits
 from provender.artifact.selection import select
 from provender.artifact.tree import Entry, TreeWriter
 from provender.artifact.unpack import fetch_content
-from provender.errors import IntegrityError, InvalidProject, NotFound, Unavailable
+from provender.errors import IntegrityError, InvalidProject, NotFound
 from provender.oci import Descriptor, Manifest, Reference
 from provender.project.addresses import check_sha256, check_url, is_classic
 from provender.project.dependency import Dependency
 from provender.project.lock_entry import LockedChart, LockedDependency, locked_as
 from provender.project.origin import HelmOrigin, Requested
+from provender.project.sources.chart_index import MAX_INDEX_BYTES, ListedChart, read_chart_index, unusable_index
 from provender.project.sources.downloads import Downloads, Watch
 from provender.project.sources.repositories import Repositories, lay_undamaged
 from provender.transfer.pool import Cancellation
@@ -33,16 +32,7 @@ __all__ = ["HelmSource"]
 
 _CHART_TYPES: Final = ("application/vnd.cncf.helm.chart.content.v1.tar+gzip", "application/tar+gzip")
 _OCTETS: Final = "application/octet-stream"
-_MAX_INDEX_BYTES: Final = 64 << 20
 _ANY: Final = "*"
-
-
-class _Listed(msgspec.Struct, frozen=True):
-    """A version of a chart in an index."""
-
-    version: str
-    urls: tuple[str, ...]
-    digest: str | None
 
 
 class HelmSource:
@@ -139,7 +129,7 @@ class HelmSource:
         version = _newest(list(listed), origin, where=index)
         found = listed[version]
         if not found.urls:
-            raise _unusable(index, f"{origin.chart} {version} has no URL")
+            raise unusable_index(index, f"{origin.chart} {version} has no URL")
         url = urljoin(f"{origin.repository}/", found.urls[0])
         expected = (found.digest or "").removeprefix("sha256:").lower() or None
         try:
@@ -147,7 +137,7 @@ class HelmSource:
             if expected is not None:
                 check_sha256(expected)
         except InvalidProject as error:
-            raise _unusable(index, f"{origin.chart} {version}: {error.message}") from error
+            raise unusable_index(index, f"{origin.chart} {version}: {error.message}") from error
         archive = self._downloads.lock(dependency.name, url, sha256=expected)
         return LockedChart(
             chart=origin.chart,
@@ -162,35 +152,10 @@ class HelmSource:
             to=dependency.to,
         )
 
-    def _listed(self, name: str, origin: HelmOrigin, index: str) -> Mapping[str, _Listed]:
+    def _listed(self, name: str, origin: HelmOrigin, index: str) -> Mapping[str, ListedChart]:
         """The versions of the chart by their text; NotFound if the index has no such chart."""
-        import difflib
-
-        raw = self._downloads.content(name, index, limit_bytes=_MAX_INDEX_BYTES)
-        charts = _entries(raw, index)
-        if origin.chart not in charts:
-            near = difflib.get_close_matches(origin.chart, list(charts)[:20_000], n=3)
-            raise NotFound(
-                f"the repository has no chart {origin.chart}",
-                code="no-such-chart",
-                where=index,
-                hint=f"did you mean {' or '.join(near)}?" if near else f"it has {len(charts)} charts",
-            )
-        versions = charts[origin.chart]
-        found: dict[str, _Listed] = {}
-        for each in versions if isinstance(versions, list) else []:
-            if not isinstance(each, dict) or not isinstance(each.get("version"), str):
-                continue
-            urls, digest = each.get("urls"), each.get("digest")
-            found.setdefault(
-                each["version"],
-                _Listed(
-                    each["version"],
-                    tuple(url for url in urls if isinstance(url, str)) if isinstance(urls, list) else (),
-                    digest if isinstance(digest, str) else None,
-                ),
-            )
-        return found
+        raw = self._downloads.content(name, index, limit_bytes=MAX_INDEX_BYTES)
+        return read_chart_index(raw, origin.chart, where=index)
 
     def _unpack(
         self, dependency: Dependency, opener: Opener, staging: str, archive: Descriptor, where: str
@@ -255,30 +220,4 @@ def _chart_layer(manifest: Manifest, where: str) -> Descriptor:
         code="no-chart",
         where=where,
         hint="use the source 'oci' for other artifacts",
-    )
-
-
-def _entries(raw: bytes, where: str) -> Mapping[str, object]:
-    """What the index lists, by the name of the chart."""
-    import yaml
-
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    try:
-        document = yaml.load(raw, loader)  # noqa: S506 - a safe loader, in C where there is one
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise _unusable(where, "the index is no YAML") from error
-    entries = document.get("entries") if isinstance(document, dict) else None
-    if not isinstance(entries, dict):
-        raise _unusable(where, "the index has no 'entries'")
-    return {str(name): versions for name, versions in entries.items()}
-
-
-def _unusable(where: str, what: str) -> Unavailable:
-    return Unavailable(
-        f"the repository cannot be used: {what}",
-        code="unusable-index",
-        where=where,
-        hint="check the URL: it is that of the directory that has index.yaml",
-        retryable=False,
-        exit_status=69,
     )
