@@ -51,7 +51,7 @@ class GitFetcher:
         if git.depth < 0:
             raise InvalidProject("depth must not be negative", code="invalid-value", hint="0 is the whole history")
         if locked is not None and locked.git is not None:
-            return _GitFetch(self, git, locked.git)
+            return _GitFetch(self, git, locked.git, keys=self._keys(git), is_verified=False)
         if not git.ref and git.ref_selection is None:
             raise InvalidProject(
                 "Expected either ref or ref selection to be specified",
@@ -62,13 +62,13 @@ class GitFetcher:
             lock = self._asked(git, work.cancellation)
         except ProvenderError as error:
             raise within(error, "Fetching git repository") from error
-        return _GitFetch(self, git, lock)
+        return _GitFetch(self, git, lock, keys=self._keys(git), is_verified=True)
 
-    def lay(self, git: Git, lock: LockGit, staging: str, work: Work) -> None:
-        """The files of the locked commit."""
+    def lay(self, git: Git, lock: LockGit, staging: str, work: Work, *, is_verified: bool) -> None:
+        """The files of the locked commit; its signature is checked first if that has not been done."""
         try:
             with self._session(git, git.url, work.cancellation) as session:
-                self._lay(git, git.url, lock.sha, staging, session, depth=0)
+                self._lay(git, git.url, lock.sha, staging, session, is_verified=is_verified)
         except ProvenderError as error:
             raise within(error, "Fetching git repository") from error
 
@@ -82,8 +82,7 @@ class GitFetcher:
 
                 ref = select_highest(history.tags(), git.ref_selection)
             sha = history.commit(ref)
-            if git.verification is not None:
-                self._verify(git, history, ref, session)
+            self._verify(git, history, ref, sha, session)
             return LockGit(sha=sha, tags=history.described(sha), commit_title=history.title(sha))
 
     @contextmanager
@@ -92,7 +91,17 @@ class GitFetcher:
         with GitClones(self._root / kind).open(url, session.command) as clone:
             yield GitHistory(clone, url, session.command)
 
-    def _lay(self, git: Git, url: str, sha: str, directory: str, session: GitSession, *, depth: int) -> None:
+    def _lay(
+        self,
+        git: Git,
+        url: str,
+        sha: str,
+        directory: str,
+        session: GitSession,
+        *,
+        is_verified: bool = True,
+        depth: int = 0,
+    ) -> None:
         if depth > _MAX_DEPTH:
             raise InvalidProject(
                 f"submodules are nested deeper than {_MAX_DEPTH}",
@@ -100,13 +109,13 @@ class GitFetcher:
                 where=url,
                 hint="set skipInitSubmodules: true, and list what you need by itself",
             )
-        inner = self._lay_known(git, url, sha, directory, session) if not depth else None
+        inner = self._lay_known(git, url, sha, directory, session) if is_verified and not depth else None
         if inner is None:
             with self._commits.open(url, session.command) as clone:
                 clone.bring(sha, is_partial=False)
                 history = GitHistory(clone, url, session.command)
-                if git.verification is not None and not depth:
-                    self._verify(git, history, sha, session)
+                if not is_verified:
+                    self._verify(git, history, "", sha, session)
                 inner = self._check_out(git, url, sha, directory, history)
         self._lay_modules(git, url, inner, directory, session, depth=depth)
 
@@ -173,15 +182,22 @@ class GitFetcher:
             skips_lfs=git.lfs_skip_smudge,
         )
 
-    def _verify(self, git: Git, history: GitHistory, ref: str, session: GitSession) -> None:
-        """Check the signature with the keys of a Secret."""
-        name = secret_name(git.verification.public_keys_secret_ref if git.verification is not None else None)
-        keys = b"\n".join(self._references.secret(name).data.values()) + b"\n"
+    def _keys(self, git: Git) -> bytes:
+        """The public keys to verify with; nothing without a wish to verify."""
+        if git.verification is None:
+            return b""
+        data = self._references.secret(secret_name(git.verification.public_keys_secret_ref)).data
+        return b"".join(b"%s\n" % data[name] for name in sorted(data))
+
+    def _verify(self, git: Git, history: GitHistory, ref: str, sha: str, session: GitSession) -> None:
+        """Check the signature with the keys of a Secret, if that is wished for."""
+        if git.verification is None:
+            return
         with tempfile.TemporaryDirectory(prefix="provender-gpg-") as home:
             os.chmod(home, 0o700)
-            _import_keys(keys, home)
+            _import_keys(self._keys(git), home)
             try:
-                history.verify(ref, session.with_environment({"GNUPGHOME": home}))
+                history.verify(ref, sha, session.with_environment({"GNUPGHOME": home}))
             except ProvenderError as error:
                 raise VerificationFailed(
                     f"Checking signature: {error.message}",
@@ -192,7 +208,7 @@ class GitFetcher:
 
 
 class _GitFetch:
-    def __init__(self, fetcher: GitFetcher, git: Git, lock: LockGit) -> None:
+    def __init__(self, fetcher: GitFetcher, git: Git, lock: LockGit, *, keys: bytes, is_verified: bool) -> None:
         if _SHA.fullmatch(lock.sha) is None:
             raise InvalidProject(
                 f"not a commit: {lock.sha[:80]!r}",
@@ -202,11 +218,12 @@ class _GitFetch:
         self._fetcher = fetcher
         self._git = git
         self._lock = lock
-        flags = (git.lfs_skip_smudge, git.skip_init_submodules)
-        self.identity = identity_of("git", git.url, lock.sha, lock.tags, lock.commit_title, flags)
+        self._is_verified = is_verified or git.verification is None
+        how = (git.lfs_skip_smudge, git.skip_init_submodules, keys.decode("latin-1"))
+        self.identity = identity_of("git", git.url, lock.sha, lock.tags, lock.commit_title, how)
 
     def lay(self, staging: str, work: Work) -> LockContents:
-        self._fetcher.lay(self._git, self._lock, staging, work)
+        self._fetcher.lay(self._git, self._lock, staging, work, is_verified=self._is_verified)
         settle_modes(staging, work.umask)
         return LockContents(git=self._lock)
 

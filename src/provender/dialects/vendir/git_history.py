@@ -22,6 +22,17 @@ _HERE: Final = "--git-dir=."
 _SHA: Final = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _HEX: Final = re.compile(r"[0-9a-fA-F]{4,64}")
 _MAX_TITLE: Final = 10_000
+# Keys that the user's own configuration trusts for other formats do not count.
+_ONLY_OPENPGP: Final = (
+    "-c",
+    "gpg.program=gpg",
+    "-c",
+    "gpg.minTrustLevel=undefined",
+    "-c",
+    "gpg.ssh.allowedSignersFile=/dev/null",
+    "-c",
+    "gpg.x509.program=false",
+)
 _SUBMODULE: Final = "160000"
 
 
@@ -81,9 +92,11 @@ class GitHistory:
         """Put the files of a commit into an empty directory, as a checkout makes them."""
         files = [each.name for each in self._clone.entries(sha) if each.mode != _SUBMODULE]
         self._clone.complete(sha, files)
+        # With a work tree git changes to it, and then looks for objects by the path of the repository as it was given.
+        places = (f"--git-dir={os.path.abspath(self._clone.path)}", f"--work-tree={os.path.abspath(directory)}")
         self._forget_index()
         try:
-            self._run(f"--work-tree={os.path.abspath(directory)}", "read-tree", "-u", "--reset", sha)
+            self._run(*places, "read-tree", "-u", "--reset", sha)
         finally:
             self._forget_index()
 
@@ -105,10 +118,12 @@ class GitHistory:
                 urls[name] = value
         return {path: urls[name] for name, path in paths.items() if name in urls}
 
-    def verify(self, ref: str, git: GitCommand) -> None:
-        """Check the signature of a tag, or else of a commit, with the keyring of `git`'s environment."""
-        is_tag = (self._try("cat-file", "-t", ref) or "").strip() == "tag"
-        git.run(_HERE, "verify-tag" if is_tag else "verify-commit", "--", ref, cwd=self._clone.path)
+    def verify(self, ref: str, sha: str, git: GitCommand) -> None:
+        """Check the signature of the tag `ref`, or else of the commit, with the OpenPGP keys of `git`'s environment."""
+        tag = f"refs/tags/{ref}"
+        is_tag = bool(ref) and (self._try("cat-file", "-t", tag) or "").strip() == "tag"
+        what = ("verify-tag", "--", tag) if is_tag else ("verify-commit", "--", sha)
+        git.run(_HERE, *_ONLY_OPENPGP, *what, cwd=self._clone.path)
 
     def _forget_index(self) -> None:
         with suppress(FileNotFoundError):
