@@ -12,8 +12,9 @@ import msgspec
 import pytest
 
 from provender.errors import Conflict, IntegrityError, InvalidDocument, InvalidProject
-from provender.oci import Descriptor, Document
+from provender.oci import Descriptor, Document, Index
 from provender.oci.annotations import EXPORT_ORIGIN, REF_NAME
+from provender.oci.media_types import INDEX
 from provender.project.carried_tree import TREE_TYPE
 from provender.project.export import Exported, export
 from provender.project.importing import import_to_cache, import_to_store
@@ -215,6 +216,29 @@ def test_what_an_archive_names_and_lacks_is_counted(tmp_path: Path) -> None:
     archive = archive_of(tmp_path / "a.tar", [document.descriptor], [document])
     done = import_to_cache(archive, BlobCache(tmp_path / "cache", max_bytes=1 << 20))
     assert (done.documents, done.blobs, done.absent) == (1, 0, 2)
+
+
+def test_an_index_that_names_the_same_again_and_again_is_read_once(tmp_path: Path) -> None:
+    documents = [manifest("leaf")]
+    for level in range(6):
+        child = documents[-1].descriptor
+        fields = Index(schema_version=2, media_type=INDEX, manifests=(child,) * 500, annotations={"n": str(level)})
+        documents.append(Document.author(fields))
+    archive = archive_of(tmp_path / "a.tar", [documents[-1].descriptor], documents)
+    done = import_to_cache(archive, BlobCache(tmp_path / "cache", max_bytes=1 << 20))
+    assert (done.documents, done.absent) == (7, 1)
+
+
+def test_documents_that_are_nested_too_deeply_are_refused(tmp_path: Path) -> None:
+    documents = [manifest("leaf")]
+    for _ in range(12):
+        fields = Index(schema_version=2, media_type=INDEX, manifests=(documents[-1].descriptor,))
+        documents.append(Document.author(fields))
+    archive = archive_of(tmp_path / "a.tar", [documents[-1].descriptor], documents)
+    with pytest.raises(InvalidDocument) as caught:
+        import_to_cache(archive, BlobCache(tmp_path / "cache", max_bytes=1 << 20))
+    assert caught.value.code == "archive-too-deep"
+    assert not (tmp_path / "cache").exists()
 
 
 def test_many_files_are_carried_by_several_manifests(

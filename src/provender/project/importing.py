@@ -23,7 +23,8 @@ from provender.transfer.progress import NO_PROGRESS, Progress, WatchedReader
 
 __all__ = ["Imported", "import_to_cache", "import_to_store"]
 
-_MAX_DOCUMENTS: Final = 200_000
+_MAX_DOCUMENTS: Final = 100_000
+_MAX_DOCUMENT_BYTES: Final = 256 << 20
 _MAX_DEPTH: Final = 8
 
 
@@ -129,49 +130,67 @@ def _push(
 
 
 def _contents(archive: ArchiveStorage) -> Iterator[_Content]:
-    """What each entry leads to; a document that several name belongs to the first of them."""
-    seen: set[Digest] = set()
+    """What each entry leads to, whole: what two of them lead to, both have."""
+    budget = _Budget()
     for entry in archive.entries:
-        documents: list[Document] = []
-        blobs: list[Descriptor] = []
-        absent = _collect(archive, entry, documents, blobs, seen, depth=0)
-        yield _Content(entry, tuple(documents), tuple(blobs), absent)
+        found = _Collector(archive, budget)
+        found.collect(entry, depth=0)
+        yield _Content(entry, tuple(found.documents.values()), tuple(found.blobs.values()), len(found.absent))
 
 
-def _collect(
-    archive: ArchiveStorage,
-    descriptor: Descriptor,
-    documents: list[Document],
-    blobs: list[Descriptor],
-    seen: set[Digest],
-    *,
-    depth: int,
-) -> int:
-    """Add what `descriptor` leads to; the number of what is named and not there."""
-    if depth > _MAX_DEPTH or len(seen) > _MAX_DOCUMENTS:
-        raise InvalidDocument(
-            f"the archive has documents nested deeper than {_MAX_DEPTH}, or more than {_MAX_DOCUMENTS} of them",
-            code="archive-too-deep",
-            hint="it is no export; check where it is from",
-        )
-    try:
-        document = archive.resolve(str(descriptor.digest))
-    except NotFound as error:
-        if error.code != "content-not-found":
-            raise
-        return 1
-    absent = 0
-    view = document.parse()
-    for child in view.successors():
-        if child.is_document:
-            absent += _collect(archive, child, documents, blobs, seen, depth=depth + 1)
-        elif archive.exists(child):
-            blobs.append(child)
-        else:
-            absent += 1
-    seen.add(document.digest)
-    documents.append(document)
-    return absent
+class _Budget:
+    """How many documents may be read; they are held in memory."""
+
+    def __init__(self) -> None:
+        self._documents = 0
+        self._bytes = 0
+
+    def spend(self, document: Document) -> None:
+        """Count a document; InvalidDocument once there are too many."""
+        self._documents += 1
+        self._bytes += len(document.raw)
+        if self._documents > _MAX_DOCUMENTS or self._bytes > _MAX_DOCUMENT_BYTES:
+            raise _no_export(f"more than {_MAX_DOCUMENTS} documents, or {_MAX_DOCUMENT_BYTES} bytes of them")
+
+
+class _Collector:
+    """What one entry leads to, each content once; children come before what names them."""
+
+    def __init__(self, archive: ArchiveStorage, budget: _Budget) -> None:
+        self._archive = archive
+        self._budget = budget
+        self.documents: dict[Digest, Document] = {}
+        self.blobs: dict[Digest, Descriptor] = {}
+        self.absent: set[Digest] = set()
+
+    def collect(self, descriptor: Descriptor, *, depth: int) -> None:
+        """Add `descriptor` and what it leads to."""
+        if descriptor.digest in self.documents or descriptor.digest in self.absent:
+            return
+        if depth > _MAX_DEPTH:
+            raise _no_export(f"documents nested deeper than {_MAX_DEPTH}")
+        try:
+            document = self._archive.resolve(str(descriptor.digest))
+        except NotFound as error:
+            if error.code != "content-not-found":
+                raise
+            self.absent.add(descriptor.digest)
+            return
+        self._budget.spend(document)
+        for child in document.parse().successors():
+            if child.is_document:
+                self.collect(child, depth=depth + 1)
+            elif self._archive.exists(child):
+                self.blobs[child.digest] = child
+            else:
+                self.absent.add(child.digest)
+        self.documents[document.digest] = document
+
+
+def _no_export(what: str) -> InvalidDocument:
+    return InvalidDocument(
+        f"the archive has {what}", code="archive-too-deep", hint="it is no export; check where it is from"
+    )
 
 
 def _told(contents: list[_Content]) -> Imported:
