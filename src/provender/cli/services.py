@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from provender.project.sources import Source
     from provender.storage.cache import BlobCache
     from provender.storage.open import Opened, Storages
-    from provender.storage.registry import CredentialSource, HostLimits
+    from provender.storage.registry import CredentialSource, HostLimits, UploadSettings
 
 __all__ = ["Services"]
 
@@ -69,7 +69,13 @@ class Services:
         return self.locations(Manifest.load(path), directory=path.parent)
 
     @contextmanager
-    def storages(self, locations: Locations, *, credentials: CredentialSource | None = None) -> Iterator[Storages]:
+    def storages(
+        self,
+        locations: Locations,
+        *,
+        credentials: CredentialSource | None = None,
+        upload: UploadSettings | None = None,
+    ) -> Iterator[Storages]:
         """The storages of a command, with these credentials or the user's; connections are closed at the end."""
         from provender.storage.open import Storages
 
@@ -81,6 +87,7 @@ class Services:
             is_offline=self._is_offline,
             concurrency=max(16, self._jobs),
             limits=_host_limits(self._jobs, os.environ.get("PROVENDER_REQUESTS_PER_SECOND")),
+            upload=upload,
             warn=self._console.warning,
             debug=self._console.trace if self._console.debug else None,
         ) as storages:

@@ -17,9 +17,11 @@ if TYPE_CHECKING:
     from provender.locations import Locations
     from provender.oci import Reference
     from provender.storage.open import Storages
-    from provender.storage.registry import CredentialSource
+    from provender.storage.registry import CredentialSource, UploadSettings
 
 __all__ = ["Side", "side_options", "sides_of", "two_sides"]
+
+_SMALL_BYTES = 16 << 10
 
 _F = TypeVar("_F", bound=Callable[..., object])
 
@@ -102,8 +104,16 @@ def two_sides(
                 services = Services(console, registries=registries, plain_http=plain_http or side.plain_http, jobs=jobs)
                 locations = services.nearby_locations()
                 credentials = _credentials(side, locations, reference)
-                found[side] = stack.enter_context(services.storages(locations, credentials=credentials))
+                opening = services.storages(locations, credentials=credentials, upload=_many_small_blobs())
+                found[side] = stack.enter_context(opening)
         yield found[sides[0][0]], found[sides[1][0]]
+
+
+def _many_small_blobs() -> UploadSettings:
+    """Configs, signatures and SBOMs: what a missing manifest needs is missing, so most of them are simply sent."""
+    from provender.storage.registry import UploadSettings
+
+    return UploadSettings(small_bytes=_SMALL_BYTES)
 
 
 def _credentials(side: Side, locations: Locations, reference: Reference) -> CredentialSource | None:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         RetryPolicy,
         Timing,
         Transport,
+        UploadSettings,
     )
     from provender.storage.registry.origin import TrustedHosts
     from provender.storage.web import WebClient
@@ -91,6 +92,7 @@ class Storages:
         timing: Timing | None = None,
         concurrency: int = 16,
         limits: HostLimits | None = None,
+        upload: UploadSettings | None = None,
         is_offline: bool = False,
         warn: Callable[[str], None] | None = None,
         debug: Callable[[str], None] | None = None,
@@ -104,6 +106,7 @@ class Storages:
         self._timing = timing
         self._concurrency = concurrency
         self._limits = limits
+        self._upload = upload
         self._is_offline = is_offline
         self._warn = warn
         self._debug = debug
@@ -266,6 +269,7 @@ class Storages:
                 timing=self._timing,
                 gates=gates,
                 namespace=peer.namespace,
+                upload=self._upload,
                 trusted_realms=_trusted_realms(self._environ),
                 warn=self._warn,
             )

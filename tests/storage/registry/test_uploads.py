@@ -351,3 +351,57 @@ def test_one_post_of_wrong_content_is_not_whole(registry: TestRegistry, connect:
     with pytest.raises(IntegrityError):
         repository.push(BLOB, BytesReader(CONTENT[:-1] + b"X"))
     assert registry.content.repository("acme/app").blobs == {}
+
+
+# Small blobs
+
+SMALL = b"a signature"
+SMALL_BLOB = Descriptor.of(SMALL, "application/x")
+SMALL_SETTINGS = UploadSettings(small_bytes=1000)
+
+
+def test_a_small_blob_is_sent_without_asking_in_one_post_where_that_is_offered(
+    registry: TestRegistry, connect: Connector
+) -> None:
+    registry.content.upload_rules.single_post = True
+    repository = connect(registry, upload=SMALL_SETTINGS).repository("acme/app")
+    repository.push(SMALL_BLOB, Stream(SMALL))
+    assert methods(registry) == ["POST"]
+    assert registry.blob("acme/app", SMALL_BLOB.digest) == SMALL
+    repository.push(BLOB, BytesReader(CONTENT))
+    assert methods(registry) == ["POST", "HEAD", "POST", "PUT"]
+
+
+def test_a_small_blob_costs_two_requests_where_one_post_is_not_offered(
+    registry: TestRegistry, connect: Connector
+) -> None:
+    repository = connect(registry, upload=SMALL_SETTINGS).repository("acme/app")
+    for content in (SMALL, b"another"):
+        repository.push(Descriptor.of(content, "application/x"), Stream(content))
+    assert methods(registry) == ["POST", "PUT", "POST", "PUT"]
+    assert [len(request.body) for request in registry.asked("POST")] == [len(SMALL), 0]
+
+
+@pytest.mark.parametrize("status", [400, 404, 405, 411, 415, 501])
+def test_a_registry_that_refuses_content_in_a_post_is_asked_without(
+    registry: TestRegistry, connect: Connector, status: int
+) -> None:
+    registry.fault(("POST", "digest="), action=Status(status), times=9)
+    repository = connect(registry, upload=SMALL_SETTINGS).repository("acme/app")
+    repository.push(SMALL_BLOB, Stream(SMALL))
+    assert methods(registry) == ["POST", "POST", "PUT"]
+    assert registry.blob("acme/app", SMALL_BLOB.digest) == SMALL
+
+
+def test_a_small_blob_answers_a_challenge(registry: TestRegistry, connect: Connector) -> None:
+    registry.auth = "token"
+    repository = connect(registry, connect.user(registry), upload=SMALL_SETTINGS).repository("acme/app")
+    repository.push(SMALL_BLOB, Stream(SMALL))
+    assert registry.blob("acme/app", SMALL_BLOB.digest) == SMALL
+
+
+def test_a_small_blob_with_wrong_content_is_not_sent(registry: TestRegistry, connect: Connector) -> None:
+    repository = connect(registry, upload=SMALL_SETTINGS).repository("acme/app")
+    with pytest.raises(IntegrityError):
+        repository.push(SMALL_BLOB, Stream(SMALL[:-1] + b"X"))
+    assert registry.requests == []

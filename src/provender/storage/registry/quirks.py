@@ -23,6 +23,7 @@ __all__ = [
     "MOUNT_REFUSED_STATUSES",
     "NO_MOUNT_STATUSES",
     "NO_REFERRERS_STATUSES",
+    "NO_SINGLE_POST_STATUSES",
     "NO_TAG_PARAMETER_STATUSES",
     "PATCHED_STATUSES",
     "PROBE_ABSENT_STATUSES",
@@ -98,6 +99,10 @@ PATCHED_STATUSES: Final = (202, 201, 200, 204)
 # `from` (go-containerregistry, write.go), which is therefore always sent.
 MOUNT_REFUSED_STATUSES: Final = (400, 401, 403, 404, 405, 501)
 NO_MOUNT_STATUSES: Final = frozenset({405, 501})
+
+# A POST with content: 201 by the specification where it is taken, 202 where it only opens an upload. Whoever answers
+# something else is asked for an upload without content, which tells whether anything else is wrong.
+NO_SINGLE_POST_STATUSES: Final = (400, 404, 405, 411, 415, 501)
 
 # No referrers API: 404 by the specification unless the repository is unknown (Quay's rewrite, Harbor: NAME_UNKNOWN,
 # which zot never says); 405 and 501 in the wild (aws/containers-roadmap #2783).

@@ -159,7 +159,8 @@ class RegistryRepository:
     def push(self, descriptor: Descriptor, reader: BlobReader) -> None:
         """Store a blob unless it is there: HEAD, POST, then one streamed PUT, or chunks where that does not do.
 
-        After a mount that opened an upload there is no HEAD and no POST. A document is stored by its digest.
+        After a mount that opened an upload there is no HEAD and no POST, and none before what is small (see
+        `UploadSettings`). A document is stored by its digest.
         """
         if descriptor.is_document:
             self.push_document(self._read_document(descriptor, reader))
@@ -167,7 +168,7 @@ class RegistryRepository:
         uploader = self._uploader(descriptor.digest)
         with self._lock:
             opened = self._opened.pop(descriptor.digest, None)
-        if opened is None:
+        if opened is None and not self._upload.is_small(descriptor):
             # With the scopes for pushing: the token is asked for once.
             probe = msgspec.structs.replace(self._calls.content(descriptor, method="HEAD"), scopes=self._calls.pushing)
             if uploader.is_present(probe):

@@ -21,6 +21,7 @@ from provender.storage.registry.failures import Answer
 from provender.storage.registry.quirks import (
     MOUNT_REFUSED_STATUSES,
     NO_MOUNT_STATUSES,
+    NO_SINGLE_POST_STATUSES,
     PROBE_ABSENT_STATUSES,
     STORED_STATUSES,
     HostQuirks,
@@ -28,7 +29,7 @@ from provender.storage.registry.quirks import (
 )
 from provender.storage.registry.session import Call, Session
 from provender.storage.rewindable import Rewindable
-from provender.storage.verify import CHUNK_BYTES, VerifiedReader
+from provender.storage.verify import CHUNK_BYTES, BytesReader, VerifiedReader, read_all
 
 __all__ = ["UploadSettings", "Uploader"]
 
@@ -42,11 +43,17 @@ class UploadSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     `chunk_bytes` None sends each whole in one PUT, which the most registries take; chunks come in only after that was
     refused as too large. `single_post` saves a request for each blob where the registry takes it, and sends the first
-    one twice where it does not.
+    one twice where it does not. Blobs of up to `small_bytes` are not asked for, since sending them costs as little, and
+    go up in one POST where that is taken.
     """
 
     chunk_bytes: int | None = None
     single_post: bool = False
+    small_bytes: int = 0
+
+    def is_small(self, descriptor: Descriptor) -> bool:
+        """True for a blob that is rather sent than asked for."""
+        return 0 < self.small_bytes >= descriptor.size
 
 
 class Uploader:
@@ -102,6 +109,10 @@ class Uploader:
         that ran out, a proxy that takes no body of this size.
         """
         patience = self._session.wire.patience()
+        if self._settings.is_small(descriptor):
+            # In memory it can be sent again by itself, after a challenge too.
+            verified = VerifiedReader(reader, descriptor, where=self._where)
+            reader = BytesReader(read_all(verified, self._settings.small_bytes))
         for tries in range(1, _ATTEMPTS + 1):
             try:
                 self._attempt(descriptor, reader, opened)
@@ -131,11 +142,11 @@ class Uploader:
 
     def _attempt(self, descriptor: Descriptor, reader: BlobReader, opened: str | None) -> None:
         self._is_sending = False
-        if opened is None and self._chunk_bytes(descriptor, 0) is None and self._posts_at_once(reader):
+        if opened is None and self._chunk_bytes(descriptor, 0) is None and self._posts_at_once(descriptor, reader):
             opened = self._post(descriptor, reader)
             if opened is None:
                 return
-        location, least = self._open(descriptor) if opened is None else (opened, 0)
+        location, least = (opened, 0) if opened else self._open(descriptor)
         self._is_sending = True
         size = self._chunk_bytes(descriptor, least)
         if size is None:
@@ -190,31 +201,34 @@ class Uploader:
             self._capabilities.learn_chunk_min(least)
         return self._location(answer), least
 
-    def _posts_at_once(self, reader: BlobReader) -> bool:
+    def _posts_at_once(self, descriptor: Descriptor, reader: BlobReader) -> bool:
         """True if one POST is to be tried; a registry that ignores its body needs the content again."""
-        if not self._settings.single_post:
+        if not self._settings.single_post and not self._settings.is_small(descriptor):
             return False
         known = self._capabilities.known(Feature.SINGLE_POST)
         return known is True or (known is None and isinstance(reader, Rewindable))
 
     def _post(self, descriptor: Descriptor, reader: BlobReader) -> str | None:
-        """None if one POST stored the content; else the URL of the upload that was opened instead."""
-        body = _Withheld(VerifiedReader(reader, descriptor, where=self._where))
+        """None if one POST stored the content; else the URL of the upload that was opened instead, or `""`."""
+        body: _Withheld | bytes = _Withheld(VerifiedReader(reader, descriptor, where=self._where))
+        if isinstance(reader, BytesReader):
+            body = reader.read()
         call = msgspec.structs.replace(
             self._call,
             path=with_query(self._call.path, (("digest", descriptor.digest),)),
             headers={"Content-Type": "application/octet-stream", "Content-Length": str(descriptor.size)},
             body=body,
-            ok=(201, 202),
+            ok=(201, 202, *NO_SINGLE_POST_STATUSES),
         )
         answer = self._session.ask(call)
         self._capabilities.learn(Feature.SINGLE_POST, offered=answer.status == 201)
         if answer.status == 201:
             self._check(answer, descriptor)
             return None
-        location = self._location(answer)
+        location = self._location(answer) if answer.status == 202 else ""
         if not isinstance(reader, Rewindable):
-            self._cancel(location)
+            if location:
+                self._cancel(location)
             raise Unavailable(
                 f"{self._session.host} no longer takes a blob in one POST",
                 code="upload-not-taken",
