@@ -128,6 +128,37 @@ def test_a_directory_is_followed_as_it_changes(project: LocalProject) -> None:
     assert project.files("vendor/conf")["conf.d/a.conf"] == "changed"
 
 
+def test_an_unchanged_directory_is_not_read_and_a_changed_one_is_seen(
+    project: LocalProject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from provender.project.sources import directory
+    from provender.project.stat_index import unchanged_count
+
+    for path in shared(project).rglob("*"):
+        os.utime(path, (1_000_000_000, 1_000_000_000), follow_symlinks=False)
+    os.utime(shared(project), (1_000_000_000, 1_000_000_000))
+    project.path("mine").mkdir()
+    os.utime(project.path("mine"), (1_000_000_000, 1_000_000_000))
+    project.depend(conf={"directory": "../shared"}, mine={"manual": True, "to": "mine"}, x="acme/x:1.0.0")
+    project.sync()
+    assert project.synchroniser().is_up_to_date()
+    assert unchanged_count(str(project.directory)) == 3
+    opened: list[str] = []
+    monkeypatch.setattr(directory, "_opened", opened.append)
+    assert set(project.actions().values()) == {"unchanged"}
+    assert opened == []
+    monkeypatch.undo()
+    (shared(project) / "run.sh").write_text("changed")
+    assert unchanged_count(str(project.directory)) is None
+    assert not project.synchroniser().is_up_to_date()
+    project.sync(locked=True)
+    assert not project.synchroniser().is_up_to_date()
+    assert project.actions()["vendor/conf"] == "updated"
+    project.path("mine").rmdir()
+    assert unchanged_count(str(project.directory)) is None
+    assert not project.synchroniser().is_up_to_date()
+
+
 def test_a_locked_directory_that_changed_is_not_laid(project: LocalProject) -> None:
     project.depend(conf={"directory": "../shared"})
     project.sync()

@@ -45,17 +45,26 @@ class Piece(msgspec.Struct, frozen=True):
 class Changeover:
     """Puts staged pieces in place, takes away what is left over, and writes the lock and the state.
 
-    `before` is the lock as it was read (None without one), `inputs` how the manifest and it looked then.
+    `before` is the lock as it was read (None without one), `inputs` how the manifest and it looked then, `followed` how
+    directories looked that the run follows; None if that says nothing of the next one.
     """
 
     def __init__(
-        self, directory: Path, ground: Ground, staging: Staging, *, before: Lock | None, inputs: Inputs
+        self,
+        directory: Path,
+        ground: Ground,
+        staging: Staging,
+        *,
+        before: Lock | None,
+        inputs: Inputs,
+        followed: Mapping[str, DestinationState] | None,
     ) -> None:
         self._directory = directory
         self._ground = ground
         self._staging = staging
         self._before = before
         self._inputs = inputs
+        self._followed = followed
         self._swap = Swap(os.path.abspath(directory))
         self._is_whole = True
         self.is_lock_changed = False
@@ -165,7 +174,12 @@ class Changeover:
         self._swap.finish()
         self._staging.close()
         _drop(self._directory / STATE_DIRECTORY / _BEFORE)
-        state = State(inputs=self._final_inputs(lock), destinations=dict(states))
+        state = State(
+            inputs=self._final_inputs(lock),
+            destinations=dict(states),
+            followed=dict(self._followed or {}),
+            dependencies=len(lock.dependencies),
+        )
         try:
             state.write(self._directory)
         except OSError as error:
@@ -175,7 +189,7 @@ class Changeover:
 
     def _final_inputs(self, lock: Lock) -> Inputs | None:
         """How manifest and lock look now; None if this run does not certainly answer them."""
-        if not self._is_whole:
+        if not self._is_whole or self._followed is None:
             return None
         now = look_at_inputs(self._directory)
         if _seen(now, MANIFEST_NAME) != _seen(self._inputs, MANIFEST_NAME):

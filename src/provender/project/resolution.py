@@ -56,7 +56,7 @@ def resolve(
     sources: Mapping[str, Source],
     ground: Ground,
     *,
-    is_locked: bool = False,
+    settled: frozenset[str] = frozenset(),
     jobs: int,
     cancellation: Cancellation,
     is_updating: bool = False,
@@ -64,9 +64,9 @@ def resolve(
 ) -> tuple[dict[str, LockedDependency], list[str]]:
     """The entries by name, and what is worth a note. Those that are new have no `tree` unless it is known already.
 
-    What the lock answers is not asked for again, but for directories of this machine, which are followed unless
-    `is_locked`. With `is_updating` all is asked for again, and may move as far as the manifest lets it. Raises what
-    sources raise; the first failure ends the others.
+    What the lock answers is not asked for again, but for directories of this machine, which are followed, unless
+    their names are `settled`. With `is_updating` all is asked for again, and may move as far as the manifest lets it.
+    Raises what sources raise; the first failure ends the others.
     """
 
     def asking(dependency: Dependency) -> Callable[[], LockedDependency]:
@@ -84,7 +84,7 @@ def resolve(
         return ask
 
     wishes = manifest.dependencies
-    asked = [each for each in wishes if is_updating or _is_followed(each, is_locked) or _is_stale(each, lock)]
+    asked = [each for each in wishes if is_updating or _is_followed(each, settled) or _is_stale(each, lock)]
     found = run_all([asking(each) for each in asked], jobs=jobs, cancellation=cancellation)
     entries = {each.name: lock.dependencies[each.name] for each in wishes if each.name in lock.dependencies}
     for dependency, entry in zip(asked, found, strict=True):
@@ -98,8 +98,8 @@ def _is_stale(dependency: Dependency, lock: Lock) -> bool:
     return stale(dependency, lock.dependencies.get(dependency.name)) is not None
 
 
-def _is_followed(dependency: Dependency, is_locked: bool) -> bool:
-    return dependency.source == "directory" and not is_locked
+def _is_followed(dependency: Dependency, settled: frozenset[str]) -> bool:
+    return dependency.source == "directory" and dependency.name not in settled
 
 
 def _note(dependency: Dependency) -> str | None:

@@ -203,6 +203,10 @@ class State(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     version: Literal[1] = 1
     inputs: Inputs | None = None
     destinations: dict[str, DestinationState] = {}
+    followed: dict[str, DestinationState] = {}
+    """Directories that are not laid but decide what a run does (`followed`), by their path from the project."""
+    dependencies: int = 0
+    """How many the project has; 0 if as many as there are destinations."""
 
     @classmethod
     def load(cls, directory: Path) -> State:
@@ -265,15 +269,18 @@ class State(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         # Manifest and lock: that a file is still absent is nothing to look at.
         if self.inputs is None or not self.inputs.are_certain or len(self.inputs.files) < 2:
             return
-        if not all(laid.is_certain for laid in self.destinations.values()):
+        places = [*self.destinations.items(), *self.followed.items()]
+        if not all(laid.is_certain for _, laid in places):
             return
         from provender.storage.files import write_atomically
 
         state = _look(directory, f"{STATE_DIRECTORY}/{STATE_FILE}")
         inputs = [*self.inputs.files, *([] if state is None else [state])]
-        tree = [look for to, laid in self.destinations.items() for look in laid.looks(to)]
+        tree = [look for to, laid in places for look in laid.looks(to)]
         with suppress(OSError, OverflowError, ValueError):  # without the index the next sync reads the state
-            content = encode_index([_as_look(entry) for entry in inputs], tree, dependencies=len(self.destinations))
+            content = encode_index(
+                [_as_look(entry) for entry in inputs], tree, dependencies=self.dependencies or len(self.destinations)
+            )
             write_atomically(directory / STATE_DIRECTORY / INDEX_FILE, content, durable=False)
 
     def _write(self, directory: Path, name: str) -> None:

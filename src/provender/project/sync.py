@@ -26,6 +26,7 @@ from provender.project.changeover import (
 )
 from provender.project.dependency import Dependency
 from provender.project.drift import kept_by, recorded_entries
+from provender.project.followed import are_unchanged, look_at_followed, settled
 from provender.project.lock import LOCK_NAME, Lock, LockedDependency
 from provender.project.lock_entry import with_tree
 from provender.project.manifest import MANIFEST_NAME, Manifest
@@ -92,6 +93,8 @@ class Synchroniser:
         if State.load_next(self._directory).destinations:
             return False  # a run was killed, and left something to put right
         root = str(self._directory)
+        if not are_unchanged(root, state.followed):
+            return False
         places = {os.path.join(root, *to.split("/")): laid for to, laid in state.destinations.items()}
         return all(
             os.path.isdir(path) and laid.compare(path, kept=kept_by(laid.keep)).is_unchanged
@@ -146,6 +149,9 @@ class _Run:
         self._cancellation = Cancellation()
         self._notes: list[str] = []
         self._states: dict[str, DestinationState] = {}
+        self._known_followed = State.load(directory).followed
+        self._settled = settled(self._root, self._manifest.dependencies, self._known_followed)
+        self._followed = look_at_followed(self._root, self._project.dependencies)
 
     def clean_up(self) -> None:
         """Put right what a killed run left, and remember what it had put in place."""
@@ -207,7 +213,14 @@ class _Run:
             pieces = _pieces(needed, staged)
             if not self._options.is_forced:
                 _refuse_losses(ground, pieces, self._directory)
-            change = Changeover(self._directory, ground, staging, before=self._before, inputs=self._inputs)
+            change = Changeover(
+                self._directory,
+                ground,
+                staging,
+                before=self._before,
+                inputs=self._inputs,
+                followed=self._seen_followed(),
+            )
             change.carry_out(self._scope.complete(entries), pieces, states, wishes, is_whole=self._scope.is_whole)
         changes = [
             self._change(each, entries[each.name], standings[each.name], staged.get(each.name)) for each in wishes
@@ -218,6 +231,13 @@ class _Run:
         return self._report(changes, is_lock_changed=change.is_lock_changed)
 
     # --- steps
+
+    def _seen_followed(self) -> dict[str, DestinationState] | None:
+        """How followed places looked before they were read; what was not read, as it looked when it was."""
+        if not self._options.is_locked or not self._followed:
+            return self._followed
+        is_known = self._known_followed.keys() == self._followed.keys()
+        return self._known_followed if is_known and are_unchanged(self._root, self._known_followed) else None
 
     def _ground(self) -> tuple[Ground, dict[str, DestinationState]]:
         """The destinations of this run, and the states of those that it leaves alone."""
@@ -239,7 +259,9 @@ class _Run:
             self._old,
             self._sources,
             ground,
-            is_locked=self._options.is_locked,
+            settled=frozenset(wish.name for wish in self._manifest.dependencies)
+            if self._options.is_locked
+            else self._settled,
             jobs=self._options.jobs,
             cancellation=self._cancellation,
             is_updating=self._options.is_updating,
