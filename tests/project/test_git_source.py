@@ -113,6 +113,18 @@ def test_a_part_of_a_tree_is_fetched_alone(project: LocalProject, repository: Re
     assert (project.path("vendor/rules") / "large.bin").read_bytes() == large
 
 
+def test_a_partial_clone_stays_one_when_a_branch_moves(project: LocalProject, repository: Repository) -> None:
+    project.depend(rules={"git": repository.url, "branch": "main", "root": "policies"})
+    project.sync()
+    (clone,) = (project.cache.root / "git").glob("*.git")
+    for number in range(3):
+        commit = repository.commit({"large.bin": os.urandom(100_000), "policies/a.rego": f"package a{number}\n"})
+    project.sync(updating=True)
+    assert project.files("vendor/rules") == {"a.rego": "package a2\n"}
+    assert repository.git("rev-list", "--count", commit, directory=clone) == "1"
+    assert sum(path.stat().st_size for path in clone.rglob("*") if path.is_file()) < 100_000
+
+
 def test_what_is_cloned_is_laid_offline_and_with_the_repository_gone(
     project: LocalProject, repository: Repository, tmp_path: Path
 ) -> None:

@@ -75,6 +75,7 @@ class GitSource:
         self._environments = environments or {}
         self._is_offline = is_offline
         self._limits = limits
+        self._refs: dict[str, Refs] = {}
 
     def resolve(self, dependency: Dependency) -> LockedGit:
         """The commit that is wanted. Raises NotFound (no such branch, tag or version; near ones are listed)."""
@@ -134,7 +135,9 @@ class GitSource:
         with self._clones.open(origin.url, git) as clone:
             if wish.branch is None and wish.tag is None and wish.version is None and wish.ref is None:
                 return clone.head()[0], None
-            refs = clone.refs()
+            # The clone is ours alone here: whoever waited for it finds what was told.
+            refs = self._refs.get(origin.url) or clone.refs()
+            self._refs[origin.url] = refs
         if wish.version is not None:
             tag = _newest(list(refs.tags), wish.version, origin.url)
             return refs.tags[tag], tag

@@ -88,7 +88,7 @@ class Clone:
         """What the repository has now. Raises NotFound or GitFailed if it cannot be asked."""
         branches: dict[str, str] = {}
         tags: dict[str, str] = {}
-        out = self._run("ls-remote", "--heads", "--tags", "--", self._url)
+        out = self._run("ls-remote", "--heads", "--tags", "--", self._url, is_online=True)
         for line in out.decode("utf-8", "replace").splitlines()[:_MAX_REFS]:
             name, _, ref = line.partition("\t")
             if _OBJECT.fullmatch(name) is None:
@@ -102,7 +102,7 @@ class Clone:
 
     def head(self) -> tuple[str, str | None]:
         """The newest commit of the default branch, and its name if the server tells it."""
-        out = self._run("ls-remote", "--symref", "--", self._url, "HEAD").decode("utf-8", "replace")
+        out = self._run("ls-remote", "--symref", "--", self._url, "HEAD", is_online=True).decode("utf-8", "replace")
         found = _SYMREF.search(out)
         for line in out.splitlines():
             name, _, ref = line.partition("\t")
@@ -186,7 +186,9 @@ class Clone:
         with tempfile.TemporaryFile() as source, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as said:
             source.write(pointer)
             source.seek(0)
-            status = self._git.wait(_HERE, "lfs", "smudge", cwd=self.path, stdin=source, stdout=out, stderr=said)
+            status = self._git.wait(
+                _HERE, "lfs", "smudge", cwd=self.path, is_online=True, stdin=source, stdout=out, stderr=said
+            )
             if status:
                 said.seek(0)
                 raise failed(("lfs",), status, said.read(1 << 16).decode("utf-8", "replace")).at(self._shown)
@@ -210,18 +212,18 @@ class Clone:
     def _fetch(self, *how: str, given: Iterable[str] = (), refspecs: tuple[str, ...] = ()) -> tuple[int, str]:
         arguments = ("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", *how)
         if refspecs:
-            status, _, said = self._attempt(*arguments, "--", "origin", *refspecs)
+            status, _, said = self._attempt(*arguments, "--", "origin", *refspecs, is_online=True)
         else:
             lines = "".join(f"{each}\n" for each in given)
-            status, _, said = self._attempt(*arguments, "--stdin", "--", "origin", given=lines.encode())
+            status, _, said = self._attempt(*arguments, "--stdin", "--", "origin", given=lines.encode(), is_online=True)
         return status, said
 
-    def _run(self, *arguments: str) -> bytes:
+    def _run(self, *arguments: str, is_online: bool = False) -> bytes:
         try:
-            return self._git.run(_HERE, *arguments, cwd=self.path)
+            return self._git.run(_HERE, *arguments, cwd=self.path, is_online=is_online)
         except GitFailed as error:
             error.at(self._shown)
             raise
 
-    def _attempt(self, *arguments: str, given: bytes = b"") -> tuple[int, bytes, str]:
-        return self._git.attempt(_HERE, *arguments, cwd=self.path, given=given)
+    def _attempt(self, *arguments: str, given: bytes = b"", is_online: bool = False) -> tuple[int, bytes, str]:
+        return self._git.attempt(_HERE, *arguments, cwd=self.path, given=given, is_online=is_online)

@@ -59,7 +59,8 @@ class GitFailed(ProvenderError):
 class GitCommand:
     """Runs git. `transports` are the protocols it may use, `environment` is the process's with additions of the caller.
 
-    `check` is called while git works; if it raises, git is killed, with everything that it started.
+    Only where `is_online` says so may it ask anybody: a partial clone would else fetch whatever it lacks, object by
+    object. `check` is called while git works; if it raises, git is killed, with everything that it started.
     """
 
     def __init__(
@@ -85,21 +86,23 @@ class GitCommand:
             "LC_ALL": "C",
         }
 
-    def run(self, *arguments: str, cwd: str, given: bytes = b"", limit_bytes: int = 256 << 20) -> bytes:
+    def run(
+        self, *arguments: str, cwd: str, given: bytes = b"", is_online: bool = False, limit_bytes: int = 256 << 20
+    ) -> bytes:
         """What git prints, run in `cwd` with `given` as its input; GitFailed, Unavailable (code `git-timeout`)."""
-        status, out, said = self.attempt(*arguments, cwd=cwd, given=given, limit_bytes=limit_bytes)
+        status, out, said = self.attempt(*arguments, cwd=cwd, given=given, is_online=is_online, limit_bytes=limit_bytes)
         if status:
             raise failed(arguments, status, said)
         return out
 
     def attempt(
-        self, *arguments: str, cwd: str, given: bytes = b"", limit_bytes: int = 256 << 20
+        self, *arguments: str, cwd: str, given: bytes = b"", is_online: bool = False, limit_bytes: int = 256 << 20
     ) -> tuple[int, bytes, str]:
         """The exit status, what git prints, and what it says."""
         with tempfile.TemporaryFile() as source, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as said:
             source.write(given)
             source.seek(0)
-            status = self.wait(*arguments, cwd=cwd, stdin=source, stdout=out, stderr=said)
+            status = self.wait(*arguments, cwd=cwd, is_online=is_online, stdin=source, stdout=out, stderr=said)
             if out.tell() > limit_bytes:
                 raise Unavailable(
                     f"git {arguments[0]} gives more than {limit_bytes} bytes",
@@ -111,12 +114,21 @@ class GitCommand:
             said.seek(0)
             return status, out.read(limit_bytes), said.read(_MAX_SAID).decode("utf-8", "replace")
 
-    def wait(self, *arguments: str, cwd: str, stdin: IO[bytes], stdout: IO[bytes], stderr: IO[bytes]) -> int:
+    def wait(
+        self, *arguments: str, cwd: str, is_online: bool, stdin: IO[bytes], stdout: IO[bytes], stderr: IO[bytes]
+    ) -> int:
         """The exit status of a git that reads and writes these files."""
-        return self._wait(self.start(*arguments, cwd=cwd, stdin=stdin, stdout=stdout, stderr=stderr), arguments)
+        process = self.start(*arguments, cwd=cwd, is_online=is_online, stdin=stdin, stdout=stdout, stderr=stderr)
+        return self._wait(process, arguments)
 
     def start(
-        self, *arguments: str, cwd: str, stdin: IO[bytes] | int, stdout: IO[bytes] | int, stderr: IO[bytes] | int
+        self,
+        *arguments: str,
+        cwd: str,
+        is_online: bool = False,
+        stdin: IO[bytes] | int,
+        stdout: IO[bytes] | int,
+        stderr: IO[bytes] | int,
     ) -> subprocess.Popen[bytes]:
         """A git that runs in a session of its own, without a terminal; whoever starts it ends it with `stop`."""
         settings = [part for setting in _SETTINGS for part in ("-c", setting)]
@@ -124,7 +136,7 @@ class GitCommand:
             return subprocess.Popen(  # noqa: S603 - a fixed program; what comes from outside stands behind `--`
                 ["git", *settings, *arguments],  # noqa: S607 - the user's own git
                 cwd=cwd,
-                env=self._environment,
+                env=self._environment if is_online else {**self._environment, "GIT_ALLOW_PROTOCOL": "none"},
                 stdin=stdin,
                 stdout=stdout,
                 stderr=stderr,
