@@ -169,3 +169,51 @@ def test_json_that_is_none_is_unavailable(site: _Site, web: WebClient) -> None:
     with pytest.raises(Unavailable) as caught:
         web.json(f"{site.url}/a", limit_bytes=100)
     assert caught.value.code == "unusable-answer"
+
+
+def _broken_once(body: bytes, *, etag: str, after: int, changed: bytes | None = None) -> Callable[..., None]:
+    """An answer that breaks off once; then the rest if it is asked for, or other content with another tag."""
+    served: list[str | None] = []
+
+    def send(handler: BaseHTTPRequestHandler) -> None:
+        wanted = handler.headers.get("Range")
+        served.append(wanted)
+        content, tag = (body, etag) if len(served) == 1 or changed is None else (changed, '"other"')
+        start = 0
+        if wanted is not None and handler.headers.get("If-Range") == tag:
+            start = int(wanted.removeprefix("bytes=").removesuffix("-"))
+        handler.send_response(206 if start else 200)
+        if start:
+            handler.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
+        handler.send_header("ETag", tag)
+        handler.send_header("Content-Length", str(len(content) - start))
+        handler.end_headers()
+        handler.wfile.write(content[start:after] if len(served) == 1 else content[start:])
+        handler.close_connection = True
+
+    send.served = served  # type: ignore[attr-defined]
+    return send
+
+
+@pytest.mark.parametrize(
+    ("etag", "changed", "ranges"),
+    [
+        ('"a"', None, [None, "bytes=5000-"]),
+        ('W/"a"', None, [None, None]),
+        ('"a"', b"new " * 4000, [None, "bytes=5000-"]),
+    ],
+)
+def test_after_a_break_the_rest_is_asked_for_if_it_is_the_same_file(
+    site: _Site, etag: str, changed: bytes | None, ranges: list[str | None]
+) -> None:
+    answer = _broken_once(_BODY, etag=etag, after=5000, changed=changed)
+    site.answers["/x"] = answer
+    kept = _Kept()
+    with HttpTransport({}) as transport:
+        found = WebClient(transport, policy=RetryPolicy(base_s=0.01)).download(
+            f"{site.url}/x", kept, limit_bytes=1 << 20
+        )
+    assert kept.content == (changed or _BODY)
+    assert found.sha256 == hashlib.sha256(kept.content).hexdigest()
+    assert found.size_bytes == len(kept.content)
+    assert answer.served == ranges  # type: ignore[attr-defined]

@@ -1,7 +1,7 @@
 """Plain downloads over HTTP: files, archives, indexes and APIs that are no registry.
 
 Storage layer, over the registry client's wire: its redirects (credentials never leave their origin), gates, retries and
-TLS. A body goes to a sink as it arrives, hashed and counted.
+TLS. A body goes to a sink as it arrives, hashed and counted; after a break the rest is asked for where the server can.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import base64
 import hashlib
 import json
 import os
+import re
 from collections.abc import Callable, Mapping
 from typing import Final, Protocol
 
@@ -28,6 +29,7 @@ __all__ = ["Download", "FileSink", "Sink", "WebClient", "basic_authorization"]
 
 _CHUNK_BYTES: Final = 1 << 20
 _MAX_URL: Final = 4096
+_CONTENT_RANGE: Final = re.compile(r"bytes (\d{1,18})-")
 
 
 class Sink(Protocol):
@@ -94,7 +96,8 @@ class WebClient:
             headers["Authorization"] = authorization
         request = Request(method="GET", url=url, headers=headers)
         where = f"GET {shown_url(url)}"
-        result = wire.persist(lambda: _attempt(wire, request, sink, limit_bytes, tick), replayable=True, where=where)
+        body = _Body(sink, limit_bytes, tick)
+        result = wire.persist(lambda: _attempt(wire, request, body), replayable=True, where=where)
         if result.download is None:
             raise _failed(result, where, has_credentials=authorization is not None)
         return result.download
@@ -175,35 +178,76 @@ class _Result(msgspec.Struct, frozen=True):
     download: Download | None = None
 
 
-def _attempt(wire: Wire, request: Request, sink: Sink, limit_bytes: int, tick: Callable[[int], None] | None) -> _Result:
-    hop = wire.send(request)
-    if hop.status != 200:
+class _Body:
+    """What of a body came so far, over all attempts."""
+
+    def __init__(self, sink: Sink, limit_bytes: int, tick: Callable[[int], None] | None) -> None:
+        self._sink = sink
+        self._limit_bytes = limit_bytes
+        self._tick = tick
+        self._hasher = hashlib.sha256()
+        self._size = 0
+        self._etag: str | None = None
+
+    @property
+    def range_headers(self) -> dict[str, str]:
+        """What asks for the rest alone, if the server said how to tell that it is the same file (RFC 9110, 13.1.5)."""
+        if not self._size or self._etag is None:
+            return {}
+        return {"Range": f"bytes={self._size}-", "If-Range": self._etag}
+
+    def is_rest(self, hop: Hop) -> bool:
+        """True if the answer is the rest of the very file of which the beginning is here."""
+        found = _CONTENT_RANGE.match(hop.headers.get("content-range", ""))
+        is_next = found is not None and int(found[1]) == self._size
+        return hop.status == 206 and is_next and hop.headers.get("etag", self._etag) == self._etag
+
+    def begin(self, hop: Hop) -> None:
+        """Forget what came: the answer has all of it."""
+        self._sink.restart()
+        self._hasher = hashlib.sha256()
+        self._size = 0
+        etag = hop.headers.get("etag", "")
+        self._etag = etag if etag.startswith('"') else None  # a weak one does not tell bytes apart
+
+    def forget(self) -> None:
+        """Have the next attempt ask for all of it."""
+        self._etag = None
+
+    def take(self, hop: Hop) -> Download:
+        """All that the answer has."""
+        while chunk := hop.response.read(_CHUNK_BYTES):
+            self._size += len(chunk)
+            if self._size > self._limit_bytes:
+                raise IntegrityError(
+                    f"the answer has more than {self._limit_bytes} bytes",
+                    code="too-large",
+                    where=f"GET {shown_url(hop.url)}",
+                    hint="nothing of it was kept; check the address",
+                )
+            self._hasher.update(chunk)
+            self._sink.write(chunk)
+            if self._tick is not None:
+                self._tick(len(chunk))
+        return Download(url=hop.url, headers=hop.headers, size_bytes=self._size, sha256=self._hasher.hexdigest())
+
+
+def _attempt(wire: Wire, request: Request, body: _Body) -> _Result:
+    asked = body.range_headers
+    hop = wire.send(msgspec.structs.replace(request, headers={**request.headers, **asked}))
+    if asked and hop.status in (206, 416) and not body.is_rest(hop):
+        hop.response.close()
+        body.forget()
+        return _attempt(wire, request, body)
+    if hop.status != 200 and not (asked and hop.status == 206):
         answer = hop.answer(_CHUNK_BYTES)
         return _Result(hop.status, hop.headers, printable(answer.body.decode("utf-8", "replace"), 300))
     try:
-        return _Result(200, hop.headers, download=_received(hop, sink, limit_bytes, tick))
+        if hop.status == 200:
+            body.begin(hop)
+        return _Result(200, hop.headers, download=body.take(hop))
     finally:
         hop.response.close()
-
-
-def _received(hop: Hop, sink: Sink, limit_bytes: int, tick: Callable[[int], None] | None) -> Download:
-    sink.restart()
-    hasher = hashlib.sha256()
-    size = 0
-    while chunk := hop.response.read(_CHUNK_BYTES):
-        size += len(chunk)
-        if size > limit_bytes:
-            raise IntegrityError(
-                f"the answer has more than {limit_bytes} bytes",
-                code="too-large",
-                where=f"GET {shown_url(hop.url)}",
-                hint="nothing of it was kept; check the address",
-            )
-        hasher.update(chunk)
-        sink.write(chunk)
-        if tick is not None:
-            tick(len(chunk))
-    return Download(url=hop.url, headers=hop.headers, size_bytes=size, sha256=hasher.hexdigest())
 
 
 def _origin(url: str) -> Origin:
