@@ -49,6 +49,10 @@ _SETTINGS: Final = (
 )
 
 
+# Older versions do not know the variable.
+_ALONE: Final = {"GIT_NO_LAZY_FETCH": "1", "GIT_ALLOW_PROTOCOL": "none"}
+
+
 class GitFailed(ProvenderError):
     """git ended with an error; what it said is in the message."""
 
@@ -59,8 +63,8 @@ class GitFailed(ProvenderError):
 class GitCommand:
     """Runs git. `transports` are the protocols it may use, `environment` is the process's with additions of the caller.
 
-    Only where `is_online` says so may it ask anybody: a partial clone would else fetch whatever it lacks, object by
-    object. `check` is called while git works; if it raises, git is killed, with everything that it started.
+    Unless `is_online` it may ask nobody: a partial clone would else fetch whatever it lacks, object by object. `check`
+    is called while git works; if it raises, git is killed, with everything that it started.
     """
 
     def __init__(
@@ -79,7 +83,6 @@ class GitCommand:
             **kept,
             "GIT_ALLOW_PROTOCOL": ":".join(transports),
             "GIT_TERMINAL_PROMPT": "0",
-            "GIT_NO_LAZY_FETCH": "1",
             "GIT_NO_REPLACE_OBJECTS": "1",
             "GCM_INTERACTIVE": "never",
             "SSH_ASKPASS_REQUIRE": "never",
@@ -87,7 +90,7 @@ class GitCommand:
         }
 
     def run(
-        self, *arguments: str, cwd: str, given: bytes = b"", is_online: bool = False, limit_bytes: int = 256 << 20
+        self, *arguments: str, cwd: str, given: bytes = b"", is_online: bool = True, limit_bytes: int = 256 << 20
     ) -> bytes:
         """What git prints, run in `cwd` with `given` as its input; GitFailed, Unavailable (code `git-timeout`)."""
         status, out, said = self.attempt(*arguments, cwd=cwd, given=given, is_online=is_online, limit_bytes=limit_bytes)
@@ -96,7 +99,7 @@ class GitCommand:
         return out
 
     def attempt(
-        self, *arguments: str, cwd: str, given: bytes = b"", is_online: bool = False, limit_bytes: int = 256 << 20
+        self, *arguments: str, cwd: str, given: bytes = b"", is_online: bool = True, limit_bytes: int = 256 << 20
     ) -> tuple[int, bytes, str]:
         """The exit status, what git prints, and what it says."""
         with tempfile.TemporaryFile() as source, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as said:
@@ -125,7 +128,7 @@ class GitCommand:
         self,
         *arguments: str,
         cwd: str,
-        is_online: bool = False,
+        is_online: bool = True,
         stdin: IO[bytes] | int,
         stdout: IO[bytes] | int,
         stderr: IO[bytes] | int,
@@ -136,7 +139,7 @@ class GitCommand:
             return subprocess.Popen(  # noqa: S603 - a fixed program; what comes from outside stands behind `--`
                 ["git", *settings, *arguments],  # noqa: S607 - the user's own git
                 cwd=cwd,
-                env=self._environment if is_online else {**self._environment, "GIT_ALLOW_PROTOCOL": "none"},
+                env=self._environment if is_online else {**self._environment, **_ALONE},
                 stdin=stdin,
                 stdout=stdout,
                 stderr=stderr,

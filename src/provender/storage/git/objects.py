@@ -48,6 +48,7 @@ class ObjectReader:
             "cat-file",
             "--batch",
             cwd=path,
+            is_online=False,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
