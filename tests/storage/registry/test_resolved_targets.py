@@ -91,6 +91,7 @@ def test_a_realm_whose_name_resolves_near_gets_nothing(
         with pytest.raises(Denied) as caught:
             client.repository("acme/app").resolve("1.0")
         refused(caught, world, thief)
+        assert "PROVENDER_TRUSTED_REALMS" in str(caught.value.hint)
 
 
 def test_one_near_address_among_others_is_enough(world: World, connect: Connector, thief: TestRegistry) -> None:

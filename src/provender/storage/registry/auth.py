@@ -12,6 +12,7 @@ from typing import Final, Literal
 
 import msgspec
 
+from provender.errors import Denied
 from provender.storage.registry.challenge import Challenge, parse_challenges
 from provender.storage.registry.credentials import Credential, CredentialSource
 from provender.storage.registry.origin import NO_HOSTS, Origin, TrustedHosts, followed
@@ -95,9 +96,14 @@ class Authorizer:
         challenges = parse_challenges(headers.get("www-authenticate", ""))
         bearer = next((item for item in challenges if item.scheme == "bearer" and item.parameters.get("realm")), None)
         if bearer is not None:
-            scheme = self._checked(bearer, url)
             wanted = scopes | Scopes.parse(bearer.parameters.get("scope", ""))
-            return _new(self._bearer_header(scheme, wanted, repository, refused=refused), refused)
+            try:
+                scheme = self._checked(bearer, url)
+                return _new(self._bearer_header(scheme, wanted, repository, refused=refused), refused)
+            except Denied as error:
+                if error.code == "unsafe-target":
+                    error.hint = "if its token service is meant to be there, name it in PROVENDER_TRUSTED_REALMS"
+                raise
         if any(item.scheme == "basic" for item in challenges):
             self._scheme = "basic"
             return _new(self.header(scopes, repository), refused)
