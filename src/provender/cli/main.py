@@ -26,10 +26,10 @@ PROJECT: Final[dict[str, tuple[str, str]]] = {
     "check": ("check", "Report missing, changed and extra files."),
     "list": ("list", "Show the dependencies and what is locked."),
     "tree": ("tree", "Show what each dependency is made of."),
+    "why": ("why", "Name the dependency that laid a file."),
     "diff": ("diff", "Compare the files of two versions."),
     "export": ("export", "Write everything that the lock needs into one archive."),
     "import": ("import_", "Read such an archive into the cache or a store."),
-    "why": ("why", "Name the dependency that laid a file."),
 }
 ARTIFACT: Final[dict[str, tuple[str, str]]] = {
     "push": ("push", "Publish files as an artifact."),

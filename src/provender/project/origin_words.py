@@ -31,7 +31,7 @@ def place_of(origin: Origin) -> str:
         case DirectoryOrigin():
             return origin.path
         case InlineOrigin():
-            return f"{len(origin.files)} in the manifest"
+            return f"{len(origin.files)} {'file' if len(origin.files) == 1 else 'files'} in the manifest"
         case _:
             return ""
 
