@@ -7,8 +7,8 @@ passed over further down. Absolute links are made relative to the image's root; 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Final
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final, Protocol
 
 from provender.artifact.compression import open_stream
 from provender.artifact.limits import DEFAULT_LIMITS, Limits
@@ -22,11 +22,20 @@ from provender.storage.abilities import Fetcher
 from provender.transfer.pool import Cancellation
 from provender.transfer.progress import NO_PROGRESS, Progress, WatchedReader
 
-__all__ = ["unpack_image"]
+__all__ = ["LayerTarget", "stack_layers", "unpack_image"]
 
 _WHITEOUT: Final = ".wh."
 _OPAQUE: Final = ".wh..wh..opq"
 _RESERVED: Final = ".wh..wh."
+
+
+class LayerTarget(Protocol):
+    """Where the files of an image go: each path comes once, whatever is below the others is never told of."""
+
+    def directory(self, path: str, *, origin: str) -> None: ...
+    def file(self, path: str, member: Member, content: bytes | Iterable[bytes], *, origin: str) -> None: ...
+    def symlink(self, path: str, target: str, *, origin: str) -> None: ...
+    def hardlink(self, path: str, target: str, *, origin: str) -> None: ...
 
 
 def unpack_image(
@@ -43,14 +52,58 @@ def unpack_image(
 
     Only paths that `is_wanted` are written. Raises IntegrityError for a hostile or broken layer; `where` names it.
     """
-    cancellation = cancellation or Cancellation()
     with TreeWriter(staging, limits) as writer:
-        overlay = _Overlay(writer, limits, is_wanted)
-        for number in range(len(layers), 0, -1):
-            cancellation.check()
-            _take(layers[number - 1], number, fetcher, overlay, progress, cancellation)
-        overlay.finish()
+        stack_layers(
+            layers,
+            fetcher,
+            _TreeTarget(writer),
+            limits=limits,
+            is_wanted=is_wanted,
+            progress=progress,
+            cancellation=cancellation or Cancellation(),
+        )
         return writer.finish()
+
+
+def stack_layers(
+    layers: Sequence[Descriptor],
+    fetcher: Fetcher,
+    target: LayerTarget,
+    *,
+    limits: Limits = DEFAULT_LIMITS,
+    is_wanted: Callable[[str], bool] = lambda _: True,
+    has_links: bool = True,
+    progress: Progress = NO_PROGRESS,
+    cancellation: Cancellation,
+) -> None:
+    """Tell `target` of everything that the layers (lowest first) leave in the end, uppermost layer first.
+
+    Without `has_links` it hears of no links of either kind. Raises as `unpack_image`.
+    """
+    overlay = _Overlay(target, limits, is_wanted, has_links=has_links)
+    for number in range(len(layers), 0, -1):
+        cancellation.check()
+        _take(layers[number - 1], number, fetcher, overlay, progress, cancellation)
+    overlay.finish()
+
+
+class _TreeTarget:
+    """A tree writer as the target."""
+
+    def __init__(self, writer: TreeWriter) -> None:
+        self._writer = writer
+
+    def directory(self, path: str, *, origin: str) -> None:
+        self._writer.directory(tuple(path.split("/")), origin=origin)
+
+    def file(self, path: str, member: Member, content: bytes | Iterable[bytes], *, origin: str) -> None:
+        self._writer.add_file(path, content, executable=member.executable, size=member.size, origin=origin)
+
+    def symlink(self, path: str, target: str, *, origin: str) -> None:
+        self._writer.symlink(tuple(path.split("/")), target, origin=origin)
+
+    def hardlink(self, path: str, target: str, *, origin: str) -> None:
+        self._writer.hardlink(tuple(path.split("/")), tuple(target.split("/")), origin=origin)
 
 
 def _take(
@@ -79,9 +132,12 @@ def _take(
 class _Overlay:
     """What is decided by the layers so far, which are the upper ones."""
 
-    def __init__(self, writer: TreeWriter, limits: Limits, is_wanted: Callable[[str], bool]) -> None:
+    def __init__(
+        self, target: LayerTarget, limits: Limits, is_wanted: Callable[[str], bool], *, has_links: bool
+    ) -> None:
         self.limits = limits
-        self._writer = writer
+        self._target = target
+        self._has_links = has_links
         self._is_wanted = is_wanted
         # Paths that are there or gone: nothing further down counts at them or, but for directories, below them.
         self._settled: set[str] = set()
@@ -145,6 +201,8 @@ class _Overlay:
 
     def _lay(self, member: Member, archive: TarReader, where: str) -> None:
         path, is_directory = member.path, member.kind == "directory"
+        if not self._has_links and member.kind in ("link", "hardlink"):
+            return
         is_laid = not self._is_hidden(path, is_directory=is_directory) and self._is_wanted(path)
         waiting = self._orphans.pop(path, []) if member.kind == "hardlink" else []
         if member.kind == "file" and path in self._orphans:
@@ -155,14 +213,13 @@ class _Overlay:
             self._link(link, member, origin, where)
 
     def _write(self, member: Member, archive: TarReader, where: str) -> None:
-        parts = tuple(member.path.split("/"))
         if member.kind == "directory":
             if member.path:
-                self._writer.directory(parts, origin=where)
+                self._target.directory(member.path, origin=where)
         elif member.kind == "file":
             self._file(member.path, member, archive, where)
         elif member.kind == "link":
-            self._writer.symlink(parts, _inside(parts, member.link), origin=where)
+            self._target.symlink(member.path, _inside(member.path, member.link), origin=where)
         else:
             self._link(member.path, member, where, where)
 
@@ -170,7 +227,7 @@ class _Overlay:
         """Make `path` what the hard link `member` of this layer is."""
         target = "/".join(split_path(member.link.lstrip("/"), where=where, limits=self.limits))
         if target in self._laid:
-            self._writer.hardlink(tuple(path.split("/")), tuple(target.split("/")), origin=origin)
+            self._target.hardlink(path, target, origin=origin)
         else:
             self._orphans.setdefault(target, []).append((path, origin))
             self._own.add(target)
@@ -182,11 +239,11 @@ class _Overlay:
         first = member.path if is_laid else links.pop(0)[0]
         self._file(first, member, archive, links[0][1] if links else "image")
         for link, origin in links:
-            self._writer.hardlink(tuple(link.split("/")), tuple(first.split("/")), origin=origin)
+            self._target.hardlink(link, first, origin=origin)
 
     def _file(self, path: str, member: Member, archive: TarReader, where: str) -> None:
         self._laid.add(path)
-        self._writer.add_file(path, archive.content(), executable=member.executable, size=member.size, origin=where)
+        self._target.file(path, member, archive.content(), origin=where)
 
     def _is_hidden(self, path: str, *, is_directory: bool) -> bool:
         """True if an upper layer has something else there, or took it away."""
@@ -212,11 +269,11 @@ class _Overlay:
             )
 
 
-def _inside(parts: tuple[str, ...], target: str) -> str:
+def _inside(path: str, target: str) -> str:
     """The target of a link as somebody sees it whose root is the image's, written relative to the link."""
-    is_absolute = target.startswith("/")
-    depth = 0 if is_absolute else len(parts) - 1
-    kept = [".."] * (len(parts) - 1) if is_absolute else []
+    is_absolute, above = target.startswith("/"), path.count("/")
+    depth = 0 if is_absolute else above
+    kept = [".."] * above if is_absolute else []
     for piece in target.split("/"):
         if piece in ("", "."):
             continue
