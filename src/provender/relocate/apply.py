@@ -1,0 +1,220 @@
+"""Apply: a plan carried out, leg by leg, with a journal; exactly what the plan says, and tags at the very end.
+
+A run can be killed at any point and started again. Runs of several shards share the work by the digests of the roots;
+what two shards need, the one that comes later finds there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from functools import partial
+from typing import Final, Self
+
+import msgspec
+
+from provender.errors import Conflict, InvalidReference
+from provender.oci import Digest, Reference
+from provender.relocate.evidence import Requirement, refuse_without
+from provender.relocate.journal import Entry, Journal
+from provender.relocate.plan import Leg, RelocationPlan
+from provender.storage.abilities import Mounter, TagReader
+from provender.storage.open import Storages
+from provender.transfer.copy import CopyDestination, CopyOptions, Outcome, Report, copy
+from provender.transfer.graph import Graph, Node
+from provender.transfer.plan import TagChange
+from provender.transfer.pool import Cancellation, run_all
+from provender.transfer.progress import NO_PROGRESS, Progress
+
+__all__ = ["Applied", "ApplyChoices", "Shard", "apply"]
+
+_LEGS_AT_ONCE: Final = 4
+_MAX_SHARDS: Final = 10_000
+
+
+class Shard(msgspec.Struct, frozen=True):
+    """Part `number` (from 1) of `count` of the roots."""
+
+    number: int = 1
+    count: int = 1
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """The shard that `NUMBER/COUNT` writes; InvalidReference for anything else."""
+        number, slash, count = text.partition("/")
+        if slash and number.isdecimal() and count.isdecimal() and len(text) < 16:
+            shard = cls(int(number), int(count))
+            if 1 <= shard.number <= shard.count <= _MAX_SHARDS:
+                return shard
+        hint = f"write the number of the part and of how many, such as 2/8; at most {_MAX_SHARDS}"
+        raise InvalidReference(f"not a shard: {text[:40]!r}", code="invalid-shard", hint=hint)
+
+    def has(self, digest: Digest) -> bool:
+        """True if the root with this digest is in the shard."""
+        value = int.from_bytes(hashlib.sha256(digest.encode()).digest()[:8], "big")
+        return value % self.count == self.number - 1
+
+    def of(self, leg: Leg) -> Leg | None:
+        """The part of a leg that is in the shard, with all that its roots need; None if none of them is."""
+        if self.count == 1:
+            return leg
+        roots = tuple(root for root in leg.graph.roots if self.has(root.digest))
+        if not roots:
+            return None
+        nodes = _reached(leg.graph, [root.digest for root in roots])
+        graph = msgspec.structs.replace(
+            leg.graph,
+            roots=roots,
+            nodes=tuple(node for node in leg.graph.nodes if node.digest in nodes),
+            edges=tuple(edge for edge in leg.graph.edges if edge.owner in nodes),
+        )
+        tags = {tag for root in roots for tag in root.tags} | {edge.tag for edge in graph.edges}
+        return msgspec.structs.replace(
+            leg,
+            graph=graph,
+            documents=tuple(digest for digest in leg.documents if digest in nodes),
+            blobs=tuple(digest for digest in leg.blobs if digest in nodes),
+            tags=tuple(change for change in leg.tags if change.tag in tags),
+        )
+
+
+class ApplyChoices(msgspec.Struct, frozen=True, kw_only=True):
+    """How to apply. `is_forced` moves tags that somebody else moved since the plan was made."""
+
+    shard: Shard = Shard()
+    requirement: Requirement | None = None
+    is_forced: bool = False
+    is_listing_required: bool = True
+    jobs: int = 8
+
+
+class Applied(msgspec.Struct, frozen=True, kw_only=True):
+    """One leg that was carried out; `leg` is the part of it that was in the shard."""
+
+    leg: Leg
+    report: Report
+
+
+def apply(
+    plan: RelocationPlan,
+    source: Storages,
+    destination: Storages,
+    journal: Journal,
+    *,
+    choices: ApplyChoices | None = None,
+    progress: Progress = NO_PROGRESS,
+) -> tuple[Applied, ...]:
+    """What was done for each leg of the plan.
+
+    Raises VerificationFailed (`evidence-missing`, before anything is written; `not-discoverable`, before the tags),
+    Conflict (`tag-moved`, before the tags), NotFound (content that the source lacks by now) and what storages raise.
+    """
+    chosen = choices or ApplyChoices()
+    legs = [part for leg in plan.legs if (part := chosen.shard.of(leg)) is not None]
+    if chosen.requirement is not None:
+        for leg in legs:
+            refuse_without(chosen.requirement, leg.graph, where=leg.source)
+    run = _Run(source, destination, journal, chosen, progress)
+    tasks = [partial(run.leg, leg) for leg in legs]
+    return tuple(run_all(tasks, jobs=_LEGS_AT_ONCE, cancellation=run.cancellation))
+
+
+class _Run:
+    def __init__(
+        self, source: Storages, destination: Storages, journal: Journal, choices: ApplyChoices, progress: Progress
+    ) -> None:
+        self._from = source
+        self._to = destination
+        self._journal = journal
+        self._choices = choices
+        self._progress = progress
+        self.cancellation = Cancellation()
+
+    def leg(self, leg: Leg) -> Applied:
+        """Carry out one leg."""
+        opened = self._from.open(Reference.parse(leg.source))
+        if leg.plan.is_empty:
+            return Applied(leg=leg, report=Report(outcomes=_present(leg.graph), tags=()))
+        writable = self._to.open(Reference.parse(leg.destination), create=True).writable
+        options = CopyOptions(
+            jobs=self._choices.jobs,
+            mount_from=_neighbours(writable, opened.home()),
+            is_listing_required=self._choices.is_listing_required,
+        )
+        watch = _Watch(leg, writable, self._journal, is_forced=self._choices.is_forced)
+        report = copy(
+            leg.plan,
+            opened.storage,
+            writable,
+            options=options,
+            watch=watch,
+            progress=self._progress,
+            cancellation=self.cancellation,
+        )
+        return Applied(leg=leg, report=report)
+
+
+class _Watch:
+    """The journal of one leg, and the last look at the tags before they are moved."""
+
+    def __init__(self, leg: Leg, destination: TagReader, journal: Journal, *, is_forced: bool) -> None:
+        self._leg = leg
+        self._destination = destination
+        self._journal = journal
+        self._is_forced = is_forced
+
+    def is_finished(self, node: Node) -> bool:
+        return self._journal.has(self._leg.destination, node.digest, is_document=node.is_document)
+
+    def finished(self, outcome: Outcome) -> None:
+        entry = Entry(
+            destination=self._leg.destination,
+            digest=outcome.digest,
+            is_document=outcome.is_document,
+            action=outcome.action,
+            sent_bytes=outcome.sent_bytes,
+        )
+        self._journal.add(entry)
+
+    def before_tags(self) -> None:
+        if self._is_forced:
+            return
+        for change in self._leg.tags:
+            # Tags that were to be new or moved: another mind may have moved them since the plan was shown.
+            if change.is_change:
+                self._refuse_moved(change)
+
+    def _refuse_moved(self, change: TagChange) -> None:
+        now = self._destination.digest_of(change.tag)
+        if now not in (change.before, change.digest):
+            raise Conflict(
+                f"{self._leg.destination}:{change.tag} was moved since the plan was made, to {now or 'nothing'}",
+                code="tag-moved",
+                where=f"{self._leg.destination}:{change.tag}",
+                hint="make a new plan; or apply this one with --force, which moves the tag all the same",
+            )
+
+    def tagged(self, change: TagChange) -> None:
+        """Tags are looked at in every run; there is nothing to note."""
+
+
+def _neighbours(writable: CopyDestination, home: object) -> tuple[str, ...]:
+    if not isinstance(writable, Mounter):
+        return ()
+    name = writable.neighbour(home)
+    return () if name is None else (name,)
+
+
+def _present(graph: Graph) -> tuple[Outcome, ...]:
+    return tuple(Outcome(digest=node.digest, is_document=node.is_document, action="present") for node in graph.nodes)
+
+
+def _reached(graph: Graph, roots: Sequence[Digest]) -> frozenset[Digest]:
+    """All that the roots lead to."""
+    seen, pending = set(roots), list(roots)
+    while pending:
+        for edge in graph.below.get(pending.pop(), ()):
+            if edge.digest not in seen:
+                seen.add(edge.digest)
+                pending.append(edge.digest)
+    return frozenset(seen)

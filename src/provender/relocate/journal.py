@@ -1,0 +1,144 @@
+"""Journal: what of a plan is done, line by line on disk, so that a run that was killed is gone on with.
+
+A line is written after the destination has acknowledged; a line that was cut off by a kill is not there. The journal is
+of one plan, by the digest of the plan's file.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+import msgspec
+
+from provender.errors import Conflict, InvalidDocument
+from provender.oci import Digest
+from provender.storage.files import FileLock
+
+__all__ = ["Entry", "Journal"]
+
+_MAX_BYTES: Final = 4 << 30
+_MAX_LINE: Final = 4096
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename={"destination": "to"}):
+    """A node that is at a destination: the repository, what it is, and what became of it."""
+
+    destination: str
+    digest: str
+    is_document: bool = False
+    action: str = "copied"
+    sent_bytes: int = 0
+
+
+class _Header(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    plan: str
+    version: int = 1
+
+
+class Journal:
+    """The journal at `path` for the plan with this digest; one process at a time. Safe from several threads.
+
+    Raises Conflict (`other-plan`) if the file is the journal of another plan, Unavailable (`locked`) if another run
+    has it.
+    """
+
+    def __init__(self, path: Path, plan: Digest) -> None:
+        self._path = path
+        self._plan = plan
+        self._lock = threading.Lock()
+        self._done: dict[tuple[str, str, bool], Entry] = {}
+        self._held = FileLock(path.with_name(f"{path.name}.lock"), timeout_s=0, what=f"the journal {path.name}")
+
+    @property
+    def known(self) -> int:
+        """How many nodes earlier runs and this one have finished."""
+        return len(self._done)
+
+    def has(self, destination: str, digest: Digest, *, is_document: bool) -> bool:
+        """True if the node was finished at this destination."""
+        return (destination, str(digest), is_document) in self._done
+
+    def add(self, entry: Entry) -> None:
+        """Note a finished node."""
+        line = msgspec.json.encode(entry) + b"\n"
+        with self._lock:
+            self._done[entry.destination, entry.digest, entry.is_document] = entry
+            # One write appends the whole line: a kill leaves it or nothing, or a torn end that is cut off again.
+            os.write(self._fd, line)
+
+    def entries(self) -> tuple[Entry, ...]:
+        """Everything that is noted, in the order of writing."""
+        return tuple(self._done.values())
+
+    def __enter__(self) -> Self:
+        self._held.__enter__()
+        try:
+            self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            try:
+                self._read()
+            except BaseException:
+                os.close(self._fd)
+                raise
+        except BaseException:
+            self._held.__exit__(None, None, None)
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None:
+        try:
+            os.close(self._fd)
+        finally:
+            self._held.__exit__(kind, error, trace)
+
+    def _read(self) -> None:
+        """Take in what is there; what a kill tore off at the end is cut away, for the next line to begin well."""
+        whole = 0
+        with open(os.dup(self._fd), "rb") as file:
+            for number, line in enumerate(iter(lambda: file.readline(_MAX_LINE), b"")):
+                if not line.endswith(b"\n"):
+                    break
+                if whole + len(line) > _MAX_BYTES:
+                    raise InvalidDocument(f"the journal is over {_MAX_BYTES} bytes", code="journal-too-large")
+                if number == 0:
+                    self._check(line)
+                else:
+                    self._take(line, number + 1)
+                whole += len(line)
+        os.ftruncate(self._fd, whole)
+        os.lseek(self._fd, 0, os.SEEK_END)
+        if whole == 0:
+            os.write(self._fd, msgspec.json.encode(_Header(plan=str(self._plan))) + b"\n")
+
+    def _check(self, line: bytes) -> None:
+        try:
+            header = msgspec.json.decode(line, type=_Header)
+        except msgspec.DecodeError as error:
+            raise self._no_journal() from error
+        if header.plan != self._plan or header.version != 1:
+            raise Conflict(
+                f"{self._path.name} is the journal of another plan",
+                code="other-plan",
+                where=str(self._path),
+                hint="apply that plan to its end, or delete its journal: content that is there is not sent again",
+            )
+
+    def _take(self, line: bytes, number: int) -> None:
+        try:
+            entry = msgspec.json.decode(line, type=Entry)
+        except msgspec.DecodeError as error:
+            raise self._no_journal(number) from error
+        self._done[entry.destination, entry.digest, entry.is_document] = entry
+
+    def _no_journal(self, number: int = 1) -> InvalidDocument:
+        return InvalidDocument(
+            f"{self._path.name} is not a journal of provender",
+            code="invalid-journal",
+            where=f"{self._path}:{number}",
+            hint="name another file with --journal, or delete this one: content that is there is not sent again",
+        )

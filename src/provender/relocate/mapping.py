@@ -1,0 +1,82 @@
+"""Mapping: where a repository goes. Rules by prefix, the longest wins; and one place for all that no rule names. Pure."""
+
+from __future__ import annotations
+
+from typing import Self
+
+import msgspec
+
+from provender.errors import InvalidReference
+from provender.oci import Reference
+
+__all__ = ["Mapping", "Rule"]
+
+
+class Rule(msgspec.Struct, frozen=True, kw_only=True):
+    """Repositories below `prefix` (whole components of their name) go below `place`."""
+
+    prefix: str
+    place: str
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """The rule that `PREFIX=PLACE` writes; InvalidReference for anything else."""
+        prefix, equals, place = text.partition("=")
+        prefix, place = prefix.rstrip("/").removeprefix("oci://"), place.rstrip("/")
+        if not equals or not prefix or not place:
+            raise InvalidReference(
+                f"not a rule of a mapping: {text[:200]!r}",
+                code="invalid-mapping",
+                hint="write PREFIX=PLACE, such as ghcr.io/acme=registry.example/mirror/acme",
+            )
+        return cls(prefix=prefix, place=place)
+
+    def rest(self, name: str) -> str | None:
+        """What of a repository's name is behind the prefix (maybe nothing); None if the rule is not for it."""
+        if name == self.prefix:
+            return ""
+        return name[len(self.prefix) + 1 :] if name.startswith(f"{self.prefix}/") else None
+
+
+class Mapping(msgspec.Struct, frozen=True, kw_only=True):
+    """The rules, and `base` for repositories that none of them is for: it keeps their path and drops their host."""
+
+    base: str | None = None
+    rules: tuple[Rule, ...] = ()
+
+    def destination(self, source: Reference) -> Reference:
+        """The repository that the content of `source` goes to.
+
+        Raises InvalidReference where nothing says where, or what comes out is no name of a repository.
+        """
+        for rule in sorted(self.rules, key=lambda each: len(each.prefix), reverse=True):
+            rest = rule.rest(source.name)
+            if rest is not None:
+                return _joined(rule.place, rest, source)
+        if self.base is None:
+            raise InvalidReference(
+                f"no rule says where {source.name[:200]} goes",
+                code="no-destination",
+                hint="give --to, or a rule --map PREFIX=PLACE for it",
+            )
+        return _joined(self.base.rstrip("/"), _path(source), source)
+
+
+def _path(source: Reference) -> str:
+    """The repository without its host; of a layout the name of its directory."""
+    if source.kind != "layout":
+        return source.repository
+    name = source.registry.rstrip("/").rpartition("/")[2]
+    return name.removesuffix(".tar")
+
+
+def _joined(place: str, rest: str, source: Reference) -> Reference:
+    text = f"{place}/{rest}" if rest else place
+    reference = Reference.parse(text)
+    if reference.target is not None:
+        raise InvalidReference(
+            f"{text[:200]} for {source.name[:200]} is no repository but an artifact in one",
+            code="invalid-mapping",
+            hint="a mapping names places without tags and digests",
+        )
+    return reference

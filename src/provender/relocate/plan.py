@@ -1,0 +1,306 @@
+"""Plan: everything that a relocation would write, found out before anything is written, and kept in a file.
+
+A leg is what goes from one repository to another: its graph, what is missing at the destination, and which tags would
+change. Digests are settled here; whatever the tags at the source do afterwards, the plan stays the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping as Map
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Final, Literal
+
+import msgspec
+
+from provender.errors import Conflict, InvalidDocument, NotFound, Unsupported
+from provender.oci import Digest, Reference
+from provender.oci.digest import decode_digest
+from provender.relocate.mapping import Mapping
+from provender.relocate.wish import Wish
+from provender.storage.files import write_atomically
+from provender.storage.open import Opened, Storages
+from provender.transfer.discover import DiscoverOptions, Start, discover
+from provender.transfer.graph import Graph
+from provender.transfer.plan import Plan, PlanDestination, PlanOptions, TagChange, missing
+from provender.transfer.pool import run_all
+
+__all__ = ["Leg", "PlanChoices", "RelocationPlan", "Unchanged", "make_plan", "reading", "writing"]
+
+_VERSION: Final = 1
+_MAX_BYTES: Final = 1 << 30
+_LEGS_AT_ONCE: Final = 4
+
+
+class Unchanged(msgspec.Struct, frozen=True, kw_only=True):
+    """A tag that names the same digest on both sides: nothing below it was looked at."""
+
+    source: str
+    destination: str
+    tag: str
+    digest: Digest
+
+
+class Leg(msgspec.Struct, frozen=True, kw_only=True):
+    """What goes from one repository to another. Names are without tags; the graph is without bytes."""
+
+    source: str
+    destination: str
+    graph: Graph
+    documents: tuple[Digest, ...]
+    """Those that the destination lacks, sorted."""
+    blobs: tuple[Digest, ...]
+    """Those that the destination lacks, or may lack; sorted."""
+    tags: tuple[TagChange, ...]
+    is_thorough: bool = False
+    mounts: bool = False
+    """True if the destination's registry is the source's, so that it can take blobs over by itself."""
+
+    @property
+    def plan(self) -> Plan:
+        """The leg in the words of `transfer`."""
+        return Plan(
+            graph=self.graph,
+            documents=frozenset(self.documents),
+            blobs=frozenset(self.blobs),
+            tags=self.tags,
+            is_thorough=self.is_thorough,
+        )
+
+
+class RelocationPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """All legs, by source and destination, and the tags for which nothing is to be done."""
+
+    version: Literal[1] = 1
+    legs: tuple[Leg, ...] = ()
+    unchanged: tuple[Unchanged, ...] = ()
+
+    def dump(self) -> bytes:
+        """The plan's file: JSON, the same bytes for the same plan."""
+        bare = [msgspec.structs.replace(leg, graph=msgspec.structs.replace(leg.graph, documents={})) for leg in self.legs]
+        encoded = msgspec.json.encode(msgspec.structs.replace(self, legs=tuple(bare)), order="deterministic")
+        return msgspec.json.format(encoded, indent=1) + b"\n"
+
+    def write(self, path: Path) -> None:
+        """Put the plan's file at `path`, whole or not at all."""
+        write_atomically(path, self.dump())
+
+    @classmethod
+    def load(cls, path: Path) -> RelocationPlan:
+        """The plan in a file. Raises NotFound, InvalidDocument, Unsupported (of a newer version)."""
+        try:
+            with open(path, "rb") as file:
+                raw = file.read(_MAX_BYTES + 1)
+        except FileNotFoundError as error:
+            hint = "make one with 'provender relocate plan'"
+            raise NotFound(f"there is no plan at {path}", code="no-plan", where=str(path), hint=hint) from error
+        if len(raw) > _MAX_BYTES:
+            raise InvalidDocument(f"the plan is over {_MAX_BYTES} bytes", code="plan-too-large", where=str(path))
+        try:
+            version = msgspec.json.decode(raw, type=_Versioned).version
+            if version != _VERSION:
+                raise Unsupported(
+                    f"the plan is of version {version}, and this provender knows {_VERSION}",
+                    code="newer-plan",
+                    where=str(path),
+                    hint="use the provender that made it, or make the plan again",
+                )
+            return msgspec.json.decode(raw, type=cls, dec_hook=decode_digest)
+        except msgspec.DecodeError as error:
+            raise InvalidDocument(
+                f"not a relocation plan: {error}", code="invalid-plan", where=str(path), hint="make it again"
+            ) from error
+
+    @property
+    def most_bytes(self) -> int:
+        """How much there is to move at most."""
+        return sum(leg.plan.most_bytes for leg in self.legs)
+
+    @property
+    def is_empty(self) -> bool:
+        """True if nothing is to be written."""
+        return all(leg.plan.is_empty for leg in self.legs)
+
+
+class _Versioned(msgspec.Struct):
+    version: int
+
+
+class PlanChoices(msgspec.Struct, frozen=True, kw_only=True):
+    """How to plan. `recheck` looks below tags that are equal on both sides, for related content that came later."""
+
+    discover: DiscoverOptions = DiscoverOptions()
+    recheck: bool = False
+    is_thorough: bool = False
+    probe_blobs: bool = True
+    jobs: int = 8
+
+
+class _Root(msgspec.Struct, frozen=True):
+    """One artifact of a leg, as it was asked for."""
+
+    asked: str
+    digest: Digest | None
+    tags: tuple[str, ...]
+
+
+def reading(storages: Storages, reference: Reference) -> Opened:
+    """The source of a leg."""
+    return storages.open(reference)
+
+
+def writing(storages: Storages, reference: Reference) -> PlanDestination:
+    """The destination of a leg for asking: what is not there yet is an empty one, and stays so."""
+    try:
+        return storages.open(reference).storage
+    except NotFound:
+        from provender.storage.memory import MemoryStorage
+
+        return MemoryStorage()
+
+
+def make_plan(
+    wishes: Sequence[Wish],
+    mapping: Mapping,
+    source: Storages,
+    destination: Storages,
+    *,
+    choices: PlanChoices | None = None,
+) -> RelocationPlan:
+    """The plan for `wishes`; only asks.
+
+    Raises NotFound (no such artifact, a pattern that matches nothing), Conflict (`tag-clash`: two artifacts would get
+    one tag), InvalidReference (`no-destination`), and what look-ups raise.
+    """
+    planner = _Planner(mapping, source, destination, choices or PlanChoices())
+    grouped: dict[tuple[str, str], list[Wish]] = {}
+    for wish in wishes:
+        target = mapping.destination(wish.source)
+        grouped.setdefault((wish.source.name, target.name), []).append(wish)
+    tasks = [partial(planner.leg, group) for group in grouped.values()]
+    results = run_all(tasks, jobs=_LEGS_AT_ONCE)
+    legs = tuple(leg for leg, _ in results if leg is not None)
+    _refuse_clashes(legs)
+    unchanged = tuple(each for _, same in results for each in same)
+    return RelocationPlan(
+        legs=tuple(sorted(legs, key=lambda leg: (leg.destination, leg.source))),
+        unchanged=tuple(sorted(unchanged, key=lambda each: (each.destination, each.tag))),
+    )
+
+
+class _Planner:
+    def __init__(self, mapping: Mapping, source: Storages, destination: Storages, choices: PlanChoices) -> None:
+        self._mapping = mapping
+        self._from = source
+        self._to = destination
+        self._choices = choices
+
+    def leg(self, wishes: Sequence[Wish]) -> tuple[Leg | None, list[Unchanged]]:
+        """What goes between the two repositories of `wishes`, and what need not go."""
+        reference = wishes[0].source
+        target = self._mapping.destination(reference)
+        opened, there = reading(self._from, reference), writing(self._to, target)
+        roots, same = self._sorted_out(self._roots(wishes, opened), reference, target, opened, there)
+        if not roots:
+            return None, same
+        starts = self._starts(opened, roots)
+        graph = discover(opened.storage, starts, options=self._choices.discover)
+        options = PlanOptions(
+            is_thorough=self._choices.is_thorough, probe_blobs=self._choices.probe_blobs, jobs=self._choices.jobs
+        )
+        plan = missing(graph, there, options=options)
+        leg = Leg(
+            source=reference.name,
+            destination=target.name,
+            graph=graph,
+            documents=tuple(sorted(plan.documents)),
+            blobs=tuple(sorted(plan.blobs)),
+            tags=plan.tags,
+            is_thorough=plan.is_thorough,
+            mounts=_host(self._from, reference) is not None
+            and _host(self._from, reference) == _host(self._to, target),
+        )
+        return leg, same
+
+    def _roots(self, wishes: Sequence[Wish], opened: Opened) -> list[_Root]:
+        found: dict[str, _Root] = {}
+        names: list[str] | None = None
+        for wish in wishes:
+            if wish.target is not None:
+                self._add(found, wish.target, wish.tags)
+                continue
+            if names is None:
+                names = list(opened.storage.tags())
+            chosen = wish.select(names)
+            if not chosen:
+                raise NotFound(
+                    f"none of the {len(names)} tags is wished for by {wish}",
+                    code="nothing-matched",
+                    where=opened.location,
+                    hint=f"'provender tags {wish.source.name[:200]}' lists them",
+                )
+            for tag in chosen:
+                self._add(found, tag, (tag,))
+        return list(found.values())
+
+    def _add(self, found: dict[str, _Root], target: str, tags: tuple[str, ...]) -> None:
+        digest = Digest(target) if ":" in target else None
+        before = found.get(target)
+        every = (*before.tags, *tags) if before is not None else tags
+        found[target] = _Root(target, digest, tuple(dict.fromkeys(every)))
+
+    def _sorted_out(
+        self,
+        roots: Sequence[_Root],
+        source: Reference,
+        target: Reference,
+        opened: Opened,
+        there: PlanDestination,
+    ) -> tuple[list[_Root], list[Unchanged]]:
+        """The roots that have to be looked into, and the tags that are equal on both sides, by one question each."""
+        if self._choices.recheck or self._choices.is_thorough:
+            return list(roots), []
+
+        def compare(root: _Root) -> Digest | None:
+            if not root.tags:
+                return None
+            after = {there.digest_of(tag) for tag in root.tags}
+            if None in after or len(after) > 1:
+                return None
+            digest = root.digest or opened.storage.digest_of(root.asked)
+            return digest if digest in after else None
+
+        equal = run_all([partial(compare, root) for root in roots], jobs=self._choices.jobs)
+        same = [
+            Unchanged(source=source.name, destination=target.name, tag=tag, digest=digest)
+            for root, digest in zip(roots, equal, strict=True)
+            if digest is not None
+            for tag in root.tags
+        ]
+        return [root for root, digest in zip(roots, equal, strict=True) if digest is None], same
+
+    def _starts(self, opened: Opened, roots: Sequence[_Root]) -> list[Start]:
+        def start(root: _Root) -> Start:
+            return Start(document=opened.storage.resolve(root.asked), asked=root.asked, tags=root.tags)
+
+        return run_all([partial(start, root) for root in roots], jobs=self._choices.jobs)
+
+
+def _host(storages: Storages, reference: Reference) -> str | None:
+    """The registry that has the repository; None for what lies on disk."""
+    return storages.locations.place(reference).host
+
+
+def _refuse_clashes(legs: Sequence[Leg]) -> None:
+    taken: dict[tuple[str, str], tuple[Digest, str]] = {}
+    for leg in legs:
+        named: Map[str, Digest] = {change.tag: change.digest for change in leg.tags}
+        for tag, digest in named.items():
+            other, source = taken.setdefault((leg.destination, tag), (digest, leg.source))
+            if other != digest:
+                raise Conflict(
+                    f"{source} and {leg.source} would both be {leg.destination}:{tag}, and are not the same",
+                    code="tag-clash",
+                    hint="send them to different repositories with --map",
+                )
