@@ -46,6 +46,7 @@ ARTIFACT: Final[dict[str, tuple[str, str]]] = {
     "index": ("index", "Indexes: create, update."),
     "manifest": ("manifest", "Manifests: fetch, push, delete, fetch-config."),
     "blob": ("blob", "Blobs: fetch, push, delete."),
+    "relocate": ("relocate", "Move many artifacts: plan, apply, verify."),
 }
 REGISTRY: Final[dict[str, tuple[str, str]]] = {
     "login": ("login", "Keep credentials for a registry."),

@@ -1,4 +1,4 @@
-"""Mapping: where a repository goes. Rules by prefix, the longest wins; and one place for all that no rule names. Pure."""
+"""Mapping: where a repository goes. The longest rule wins, and one place is for all that no rule names. Pure."""
 
 from __future__ import annotations
 

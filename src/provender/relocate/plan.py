@@ -43,7 +43,10 @@ class Unchanged(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Leg(msgspec.Struct, frozen=True, kw_only=True):
-    """What goes from one repository to another. Names are without tags; the graph is without bytes."""
+    """What goes from one repository to another. Names are without tags.
+
+    The graph has the bytes of the documents that will be written, so that applying asks the source for blobs alone.
+    """
 
     source: str
     destination: str
@@ -54,8 +57,8 @@ class Leg(msgspec.Struct, frozen=True, kw_only=True):
     """Those that the destination lacks, or may lack; sorted."""
     tags: tuple[TagChange, ...]
     is_thorough: bool = False
-    mounts: bool = False
-    """True if the destination's registry is the source's, so that it can take blobs over by itself."""
+    can_mount: bool = False
+    """True if the destination's registry is the source's, so that it may take blobs over by itself."""
 
     @property
     def plan(self) -> Plan:
@@ -78,9 +81,12 @@ class RelocationPlan(msgspec.Struct, frozen=True, kw_only=True):
 
     def dump(self) -> bytes:
         """The plan's file: JSON, the same bytes for the same plan."""
-        bare = [msgspec.structs.replace(leg, graph=msgspec.structs.replace(leg.graph, documents={})) for leg in self.legs]
-        encoded = msgspec.json.encode(msgspec.structs.replace(self, legs=tuple(bare)), order="deterministic")
-        return msgspec.json.format(encoded, indent=1) + b"\n"
+        return msgspec.json.format(msgspec.json.encode(self, enc_hook=str, order="deterministic"), indent=1) + b"\n"
+
+    @property
+    def digest(self) -> Digest:
+        """The digest of the plan's file: what a journal is for."""
+        return Digest.of(self.dump())
 
     def write(self, path: Path) -> None:
         """Put the plan's file at `path`, whole or not at all."""
@@ -106,11 +112,12 @@ class RelocationPlan(msgspec.Struct, frozen=True, kw_only=True):
                     where=str(path),
                     hint="use the provender that made it, or make the plan again",
                 )
-            return msgspec.json.decode(raw, type=cls, dec_hook=decode_digest)
+            plan = msgspec.json.decode(raw, type=cls, dec_hook=decode_digest)
         except msgspec.DecodeError as error:
-            raise InvalidDocument(
-                f"not a relocation plan: {error}", code="invalid-plan", where=str(path), hint="make it again"
-            ) from error
+            raise _not_a_plan(str(error), path) from error
+        for leg in plan.legs:
+            _check(leg, path)
+        return plan
 
     @property
     def most_bytes(self) -> int:
@@ -121,6 +128,29 @@ class RelocationPlan(msgspec.Struct, frozen=True, kw_only=True):
     def is_empty(self) -> bool:
         """True if nothing is to be written."""
         return all(leg.plan.is_empty for leg in self.legs)
+
+
+def _check(leg: Leg, path: Path) -> None:
+    """InvalidDocument unless the leg fits together: what is to be written is in the graph, with the right bytes."""
+    by_digest = leg.graph.by_digest
+    blobs = {node.digest for node in leg.graph.blobs}
+    named = {root.digest for root in leg.graph.roots} | {change.digest for change in leg.tags}
+    if not by_digest.keys() >= {*leg.documents, *named} or not blobs >= set(leg.blobs):
+        raise _not_a_plan(f"the leg to {leg.destination[:200]} names what its graph does not have", path)
+    for digest, document in leg.graph.documents.items():
+        if document.digest != digest or Digest.of(document.raw, digest.algorithm) != digest:
+            raise _not_a_plan(f"the bytes of {digest} are not the manifest's", path)
+    for name in (leg.source, leg.destination):
+        Reference.parse(name)
+
+
+def _not_a_plan(why: str, path: Path) -> InvalidDocument:
+    return InvalidDocument(
+        f"not a relocation plan: {why[:300]}",
+        code="invalid-plan",
+        where=str(path),
+        hint="make it again with 'provender relocate plan'",
+    )
 
 
 class _Versioned(msgspec.Struct):
@@ -210,16 +240,17 @@ class _Planner:
             is_thorough=self._choices.is_thorough, probe_blobs=self._choices.probe_blobs, jobs=self._choices.jobs
         )
         plan = missing(graph, there, options=options)
+        sent = plan.documents | {change.digest for change in plan.tags if change.is_change}
+        documents = {digest: graph.documents[digest] for digest in graph.by_digest if digest in sent}
         leg = Leg(
             source=reference.name,
             destination=target.name,
-            graph=graph,
+            graph=msgspec.structs.replace(graph, documents=documents),
             documents=tuple(sorted(plan.documents)),
             blobs=tuple(sorted(plan.blobs)),
             tags=plan.tags,
             is_thorough=plan.is_thorough,
-            mounts=_host(self._from, reference) is not None
-            and _host(self._from, reference) == _host(self._to, target),
+            can_mount=self._from.locations.place(reference).host == self._to.locations.place(target).host is not None,
         )
         return leg, same
 
@@ -285,11 +316,6 @@ class _Planner:
             return Start(document=opened.storage.resolve(root.asked), asked=root.asked, tags=root.tags)
 
         return run_all([partial(start, root) for root in roots], jobs=self._choices.jobs)
-
-
-def _host(storages: Storages, reference: Reference) -> str | None:
-    """The registry that has the repository; None for what lies on disk."""
-    return storages.locations.place(reference).host
 
 
 def _refuse_clashes(legs: Sequence[Leg]) -> None:

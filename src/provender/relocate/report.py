@@ -11,12 +11,16 @@ from typing import Final
 
 import msgspec
 
-from provender.oci import Digest
+from provender.oci import EMPTY_BYTES, EMPTY_DESCRIPTOR, Descriptor, Digest, Document, Manifest, Reference
+from provender.oci.annotations import TITLE
+from provender.oci.media_types import MANIFEST
 from provender.relocate.apply import Applied
 from provender.relocate.plan import RelocationPlan, Unchanged
+from provender.storage.open import Storages
+from provender.storage.verify import BytesReader
 from provender.transfer.graph import LeftOut, Role, Route
 
-__all__ = ["MEDIA_TYPE", "RelocationReport", "Row", "TagRow", "report_of"]
+__all__ = ["MEDIA_TYPE", "RelocationReport", "Row", "TagRow", "attach", "report_of"]
 
 MEDIA_TYPE: Final = "application/vnd.provender.relocation.v1+json"
 _VERSION: Final = 1
@@ -82,6 +86,30 @@ def report_of(plan: RelocationPlan, applied: Sequence[Applied]) -> RelocationRep
         unchanged=plan.unchanged,
         left_out=tuple(left for each in applied for left in each.leg.graph.left_out),
     )
+
+
+def attach(plan: RelocationPlan, applied: Sequence[Applied], destination: Storages) -> tuple[Document, ...]:
+    """The reports of each leg's roots, attached to them at the destination: a referrer that nobody has to look for."""
+    found: list[Document] = []
+    for each in applied:
+        content = report_of(msgspec.structs.replace(plan, unchanged=()), [each]).dump()
+        storage = destination.open(Reference.parse(each.leg.destination)).writable
+        for root in each.leg.graph.roots:
+            layer = Descriptor.of(content, MEDIA_TYPE, annotations={TITLE: "relocation.json"})
+            manifest = Manifest(
+                schema_version=2,
+                media_type=MANIFEST,
+                artifact_type=MEDIA_TYPE,
+                config=EMPTY_DESCRIPTOR,
+                layers=(layer,),
+                subject=each.leg.graph.by_digest[root.digest].descriptor,
+            )
+            document = Document.author(manifest)
+            storage.push(EMPTY_DESCRIPTOR, BytesReader(EMPTY_BYTES))
+            storage.push(layer, BytesReader(content))
+            storage.push_document(document)
+            found.append(document)
+    return tuple(found)
 
 
 def _rows(applied: Applied) -> list[Row]:

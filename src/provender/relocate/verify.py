@@ -8,22 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import Final, Literal
+from typing import Final, Literal, TypeVar
 
 import msgspec
 
 from provender.errors import IntegrityError, NotFound, VerificationFailed
-from provender.oci import Descriptor, Digest, Reference
+from provender.oci import Digest, Reference
 from provender.relocate.plan import Leg, RelocationPlan
 from provender.storage.open import Storages
 from provender.storage.verify import CHUNK_BYTES
 from provender.transfer.discover import DiscoverOptions, Start, discover
-from provender.transfer.graph import Edge, Graph, Node
+from provender.transfer.graph import Edge, Node
 from provender.transfer.pool import Cancellation, run_all
 from provender.transfer.progress import NO_PROGRESS, Progress
-from provender.transfer.related import NONE
 
 __all__ = ["Fault", "Verified", "refuse_faults", "verify"]
+
+_T = TypeVar("_T")
 
 FaultKind = Literal["tag", "missing", "damaged", "not-listed"]
 
@@ -54,7 +55,12 @@ class Verified(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def verify(
-    plan: RelocationPlan, destination: Storages, *, is_deep: bool = False, jobs: int = 8, progress: Progress = NO_PROGRESS
+    plan: RelocationPlan,
+    destination: Storages,
+    *,
+    is_deep: bool = False,
+    jobs: int = 8,
+    progress: Progress = NO_PROGRESS,
 ) -> Verified:
     """What is wrong at the destinations of `plan`. Raises what look-ups raise, but for content that is not there."""
     results = [_Look(leg, destination, is_deep=is_deep, jobs=jobs, progress=progress).run() for leg in plan.legs]
@@ -163,14 +169,14 @@ class _Look:
     def _missing(self, node: Node) -> Fault:
         return self._fault("missing", node.digest, f"the blob {node.digest} is missing")
 
-    def _relations(self, lost: frozenset[Digest] | set[Digest]) -> Iterable[Fault]:
+    def _relations(self, lost: set[Digest]) -> Iterable[Fault]:
         """What the destination's own discovery does not find, of what is there."""
         wanted = {_key(edge) for edges in self._graph.related.values() for edge in edges}
         if not wanted:
             return
         roots = [root for root in self._graph.roots if root.digest not in lost]
         starts = self._all([partial(self._start, root.digest) for root in roots])
-        found = discover(self._storage, starts, options=DiscoverOptions(jobs=self._jobs)) if starts else Graph(roots=(), nodes=(), edges=())
+        found = discover(self._storage, starts, options=DiscoverOptions(jobs=self._jobs))
         there = {_key(edge) for edges in found.related.values() for edge in edges}
         for owner, digest, tag in sorted(wanted - there, key=str):
             if digest not in lost:
@@ -187,7 +193,7 @@ class _Look:
     def _kept(found: Iterable[Fault | None]) -> Iterable[Fault]:
         return (fault for fault in found if fault is not None)
 
-    def _all(self, tasks: Sequence[Callable[[], object]]) -> list:
+    def _all(self, tasks: Sequence[Callable[[], _T]]) -> list[_T]:
         return run_all(tasks, jobs=self._jobs, cancellation=self._cancellation)
 
 

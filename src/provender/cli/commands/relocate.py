@@ -1,0 +1,351 @@
+"""`provender relocate`: many artifacts with everything that belongs to them, by a plan."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import click
+import msgspec
+
+from provender.cli.console import Console
+from provender.cli.options import console_of, jobs_option, output_options, registry_options
+from provender.cli.relocate_view import show_plan, show_report, show_verified
+from provender.cli.sides import side_options, sides_of, two_sides
+
+if TYPE_CHECKING:
+    from provender.relocate.apply import ApplyChoices, Shard
+    from provender.relocate.mapping import Mapping
+    from provender.relocate.plan import PlanChoices, RelocationPlan
+    from provender.relocate.report import RelocationReport
+    from provender.relocate.wish import Wish
+    from provender.storage.open import Storages
+
+_F = TypeVar("_F", bound=Callable[..., object])
+_MAX_LIST_BYTES = 64 << 20
+_FILE = click.Path(dir_okay=False, path_type=Path)
+
+
+class _Asked(msgspec.Struct, frozen=True, kw_only=True):
+    """The options of a plan, as they were written."""
+
+    sources: tuple[str, ...]
+    files: tuple[Path, ...]
+    versions: str | None
+    base: str | None
+    rules: tuple[str, ...]
+    related: str
+    include_foreign: bool
+    no_digest_tags: bool
+    recheck: bool
+    thorough: bool
+
+    def wishes(self) -> list[Wish]:
+        """What is to be moved, of the command line and of the files."""
+        from provender.relocate.wish import Wish
+
+        wishes = [Wish.parse(text, versions=self.versions) for text in self.sources]
+        for path in self.files:
+            wishes += _read_file(path)
+        if not wishes:
+            raise click.UsageError("nothing to relocate: name artifacts, or a file that lists them with --file")
+        return wishes
+
+    def mapping(self) -> Mapping:
+        """Where it goes."""
+        from provender.relocate.mapping import Mapping, Rule
+
+        if self.base is None and not self.rules:
+            raise click.UsageError("not said where to: give --to PLACE, or --map PREFIX=PLACE")
+        return Mapping(base=self.base, rules=tuple(Rule.parse(text) for text in self.rules))
+
+    def choices(self, jobs: int) -> PlanChoices:
+        """How to plan."""
+        from provender.relocate.plan import PlanChoices
+        from provender.transfer.discover import DiscoverOptions
+        from provender.transfer.related import Related
+
+        looking = DiscoverOptions(
+            related=Related.parse(self.related),
+            foreign=self.include_foreign,
+            digest_tags=not self.no_digest_tags,
+            jobs=jobs,
+        )
+        return PlanChoices(discover=looking, recheck=self.recheck, is_thorough=self.thorough, jobs=jobs)
+
+
+class _Doing(msgspec.Struct, frozen=True, kw_only=True):
+    """The options of an apply, as they were written."""
+
+    required: str | None
+    force: bool
+    no_require_listing: bool
+    report_file: Path | None
+    attach_report: bool
+
+    def choices(self, shard: Shard, jobs: int) -> ApplyChoices:
+        """How to apply."""
+        from provender.relocate.apply import ApplyChoices
+        from provender.relocate.evidence import Requirement
+
+        return ApplyChoices(
+            shard=shard,
+            requirement=None if self.required is None else Requirement.parse(self.required),
+            is_forced=self.force,
+            is_listing_required=not self.no_require_listing,
+            jobs=jobs,
+        )
+
+
+@click.group("relocate")
+def command() -> None:
+    """Move many artifacts with their signatures, SBOMs and attestations: plan, apply, verify.
+
+    \b
+    Example:
+      provender relocate plan "ghcr.io/acme/app:1.*" --to registry.example/mirror -o plan.json
+      provender relocate apply plan.json
+      provender relocate verify plan.json
+    """
+
+
+def _plan_options(function: _F) -> _F:
+    for option in reversed(
+        (
+            click.argument("sources", nargs=-1, metavar="[REPOSITORY:TAG|:PATTERN|@DIGEST]..."),
+            click.option(
+                "-f",
+                "--file",
+                "files",
+                type=_FILE,
+                multiple=True,
+                help="A provender.lock, ImagesLock, BundleLock, or a list with a reference a line (repeatable).",
+            ),
+            click.option("--version", "versions", metavar="RANGE", help="Only tags in this range of versions."),
+            click.option("--to", "base", metavar="PLACE", help="Where repositories go; they keep their path."),
+            click.option(
+                "--map", "rules", multiple=True, metavar="PREFIX=PLACE", help="Where these go instead (repeatable)."
+            ),
+            click.option(
+                "--related",
+                default="all",
+                show_default=True,
+                metavar="all|none|KIND,...",
+                help="What comes along: signature, attestation, sbom, or artifact types.",
+            ),
+            click.option("--include-foreign", is_flag=True, help="Also layers that are not to be distributed."),
+            click.option("--no-digest-tags", is_flag=True, help="Do not look for tags such as sha256-….sig."),
+            click.option("--recheck", is_flag=True, help="Look for new related content of tags that are equal, too."),
+            click.option("--thorough", is_flag=True, help="Look below what is there, and repair what is incomplete."),
+        )
+    ):
+        function = option(function)
+    return function
+
+
+def _apply_options(function: _F) -> _F:
+    for option in reversed(
+        (
+            click.option(
+                "--require",
+                "required",
+                metavar="KIND,...[:per-platform]",
+                help="Move nothing unless each artifact has signature, attestation, sbom.",
+            ),
+            click.option("--force", is_flag=True, help="Move tags that were moved since the plan was made."),
+            click.option(
+                "--no-require-listing", is_flag=True, help="Move tags even if the destination does not list referrers."
+            ),
+            click.option("--report", "report_file", type=_FILE, help="Write the report to this file."),
+            click.option("--attach-report", is_flag=True, help="Attach the report to what was moved."),
+        )
+    ):
+        function = option(function)
+    return function
+
+
+@command.command("plan")
+@_plan_options
+@click.option("-o", "--output", type=_FILE, help="Write the plan to this file.")
+@click.option("--exit-code", is_flag=True, help="End with 1 if there is anything to do.")
+@side_options
+@jobs_option
+@registry_options
+@output_options
+@click.pass_context
+def plan(
+    ctx: click.Context,
+    /,
+    output: Path | None,
+    exit_code: bool,
+    jobs: int,
+    registries: tuple[str, ...],
+    plain_http: bool,
+    **options: object,
+) -> None:
+    """Find out everything that a relocation would write, and show it; nothing is written but the plan.
+
+    Tags that name the same digest on both sides are left out, at two requests each; --recheck looks for related
+    content that came later. Give "REPOSITORY:*" for all tags of a repository.
+
+    \b
+    Example:
+      provender relocate plan "ghcr.io/acme/app:1.*" --to registry.example/mirror -o plan.json
+      provender relocate plan -f provender.lock --map ghcr.io/acme=registry.example/acme -o plan.json
+    """
+    from provender.relocate.plan import make_plan
+
+    console = console_of(ctx)
+    asked = msgspec.convert({name: options[name] for name in _Asked.__struct_fields__}, _Asked)
+    wishes, mapping, choices = asked.wishes(), asked.mapping(), asked.choices(jobs)
+    from_side, to_side = sides_of(options)
+    places = ((from_side, wishes[0].source), (to_side, mapping.destination(wishes[0].source)))
+    with two_sides(console, places, registries=registries, plain_http=plain_http, jobs=jobs) as sides:
+        made = make_plan(wishes, mapping, *sides, choices=choices)
+    if output is not None:
+        made.write(output)
+    show_plan(console, made, output)
+    if exit_code and not made.is_empty:
+        ctx.exit(1)
+
+
+@command.command("apply")
+@click.argument("plan_file", metavar="PLAN", type=_FILE)
+@click.option("--journal", "journal_file", type=_FILE, help="Where to note what is done.  [default: PLAN.journal]")
+@click.option("--shard", metavar="NUMBER/COUNT", help="Only this part of the plan.")
+@_apply_options
+@side_options
+@jobs_option
+@registry_options
+@output_options
+@click.pass_context
+def apply_(
+    ctx: click.Context,
+    /,
+    plan_file: Path,
+    journal_file: Path | None,
+    shard: str | None,
+    jobs: int,
+    registries: tuple[str, ...],
+    plain_http: bool,
+    **options: object,
+) -> None:
+    """Do exactly what PLAN says. Tags move last, after everything that they need is there and is listed.
+
+    What is done is noted in the journal: after a kill the same command goes on. With --shard several machines share
+    one plan; give each a journal of its own.
+
+    \b
+    Example:
+      provender relocate apply plan.json --require signature,sbom --report report.json
+      provender relocate apply plan.json --shard 2/8
+    """
+    from provender.oci import Reference
+    from provender.relocate.apply import Shard
+    from provender.relocate.plan import RelocationPlan
+    from provender.relocate.report import report_of
+
+    console = console_of(ctx)
+    console.subject = str(plan_file)
+    part = Shard() if shard is None else Shard.parse(shard)
+    doing = msgspec.convert({name: options[name] for name in _Doing.__struct_fields__}, _Doing)
+    choices = doing.choices(part, jobs)
+    loaded = RelocationPlan.load(plan_file)
+    if not loaded.legs:
+        show_report(console, report_of(loaded, ()))
+        return
+    name = plan_file.name if part.count == 1 else f"{plan_file.name}.{part.number}-{part.count}"
+    journal = journal_file or plan_file.with_name(f"{name}.journal")
+    from_side, to_side = sides_of(options)
+    first = loaded.legs[0]
+    places = ((from_side, Reference.parse(first.source)), (to_side, Reference.parse(first.destination)))
+    with two_sides(console, places, registries=registries, plain_http=plain_http, jobs=jobs) as sides:
+        report = _carry_out(console, loaded, sides, journal, choices=choices, doing=doing)
+    console.stop_progress()
+    show_report(console, report)
+
+
+@command.command("verify")
+@click.argument("plan_file", metavar="PLAN", type=_FILE)
+@click.option("--deep", is_flag=True, help="Read and hash every blob.")
+@jobs_option
+@registry_options
+@output_options
+@click.pass_context
+def verify_(
+    ctx: click.Context,
+    plan_file: Path,
+    deep: bool,
+    jobs: int,
+    registries: tuple[str, ...],
+    plain_http: bool,
+) -> None:
+    """Compare the destination with PLAN: tags, manifests, blobs, and what the destination itself lists as related.
+
+    Exit status 66 if anything is missing, 65 if bytes are wrong, 84 if all is there but not listed.
+
+    \b
+    Example:
+      provender relocate verify plan.json --deep
+    """
+    from provender.cli.services import Services
+    from provender.relocate.plan import RelocationPlan
+    from provender.relocate.verify import refuse_faults, verify
+
+    console = console_of(ctx)
+    console.subject = str(plan_file)
+    loaded = RelocationPlan.load(plan_file)
+    services = Services(console, registries=registries, plain_http=plain_http, jobs=jobs)
+    with services.storages(services.nearby_locations()) as storages:
+        found = verify(loaded, storages, is_deep=deep, jobs=jobs, progress=console.progress())
+    console.stop_progress()
+    show_verified(console, found)
+    refuse_faults(found)
+
+
+def _carry_out(
+    console: Console,
+    loaded: RelocationPlan,
+    sides: tuple[Storages, Storages],
+    journal_file: Path,
+    *,
+    choices: ApplyChoices,
+    doing: _Doing,
+) -> RelocationReport:
+    from provender.relocate.apply import apply
+    from provender.relocate.journal import Journal
+    from provender.relocate.report import attach, report_of
+    from provender.storage.files import write_atomically
+
+    with Journal(journal_file, loaded.digest) as journal:
+        if journal.known:
+            console.note(f"going on where {journal_file.name} ends: {journal.known} done before")
+        applied = apply(loaded, *sides, journal, choices=choices, progress=console.progress())
+    report = report_of(loaded, applied)
+    if doing.report_file is not None:
+        write_atomically(doing.report_file, report.dump())
+    if doing.attach_report:
+        attach(loaded, applied, sides[1])
+    return report
+
+
+def _read_file(path: Path) -> Sequence[Wish]:
+    from provender.errors import InvalidProject
+    from provender.project.lock import Lock
+    from provender.relocate.locks import read_wishes
+    from provender.relocate.wish import Wish
+
+    with open(path, "rb") as file:
+        raw = file.read(_MAX_LIST_BYTES + 1)
+    if len(raw) > _MAX_LIST_BYTES:
+        raise InvalidProject(f"the list is over {_MAX_LIST_BYTES} bytes", code="list-too-long", where=str(path))
+    if not raw.lstrip().startswith(b"{"):
+        try:
+            return read_wishes(raw.decode(), where=str(path))
+        except UnicodeDecodeError as error:
+            raise InvalidProject("the list is not UTF-8", code="invalid-encoding", where=str(path)) from error
+    return [
+        Wish(source=each.repository_reference, target=each.digest, tags=(each.tag,) if each.tag else ())
+        for each in Lock.parse(raw, where=str(path)).dependencies.values()
+    ]
