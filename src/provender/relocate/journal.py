@@ -16,6 +16,7 @@ import msgspec
 
 from provender.errors import Conflict, InvalidDocument
 from provender.oci import Digest
+from provender.relocate.plan import _decode as decode_digest
 from provender.storage.files import FileLock
 
 __all__ = ["Entry", "Journal"]
@@ -28,7 +29,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, renam
     """A node that is at a destination: the repository, what it is, and what became of it."""
 
     destination: str
-    digest: str
+    digest: Digest
     is_document: bool = False
     action: str = "copied"
     sent_bytes: int = 0
@@ -50,7 +51,7 @@ class Journal:
         self._path = path
         self._plan = plan
         self._lock = threading.Lock()
-        self._done: dict[tuple[str, str, bool], Entry] = {}
+        self._done: dict[tuple[str, Digest, bool], Entry] = {}
         self._held = FileLock(path.with_name(f"{path.name}.lock"), timeout_s=0, what=f"the journal {path.name}")
 
     @property
@@ -60,11 +61,11 @@ class Journal:
 
     def has(self, destination: str, digest: Digest, *, is_document: bool) -> bool:
         """True if the node was finished at this destination."""
-        return (destination, str(digest), is_document) in self._done
+        return (destination, digest, is_document) in self._done
 
     def add(self, entry: Entry) -> None:
         """Note a finished node."""
-        line = msgspec.json.encode(entry) + b"\n"
+        line = msgspec.json.encode(entry, enc_hook=str) + b"\n"
         with self._lock:
             self._done[entry.destination, entry.digest, entry.is_document] = entry
             # One write appends the whole line: a kill leaves it or nothing, or a torn end that is cut off again.
@@ -130,7 +131,7 @@ class Journal:
 
     def _take(self, line: bytes, number: int) -> None:
         try:
-            entry = msgspec.json.decode(line, type=Entry)
+            entry = msgspec.json.decode(line, type=Entry, dec_hook=decode_digest)
         except msgspec.DecodeError as error:
             raise self._no_journal(number) from error
         self._done[entry.destination, entry.digest, entry.is_document] = entry

@@ -333,6 +333,7 @@ def _carry_out(
 def _read_file(path: Path) -> Sequence[Wish]:
     from provender.errors import InvalidProject
     from provender.project.lock import Lock
+    from provender.project.lock_entry import LockedArtifact
     from provender.relocate.locks import read_wishes
     from provender.relocate.wish import Wish
 
@@ -348,4 +349,5 @@ def _read_file(path: Path) -> Sequence[Wish]:
     return [
         Wish(source=each.repository_reference, target=each.digest, tags=(each.tag,) if each.tag else ())
         for each in Lock.parse(raw, where=str(path)).dependencies.values()
+        if isinstance(each, LockedArtifact)  # the others are in no registry
     ]
