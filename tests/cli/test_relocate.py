@@ -1,0 +1,142 @@
+"""relocate: many artifacts by a plan, between registries and layouts, and what it says about it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from provender.storage.layout import LayoutStorage
+from provender.storage.registry import RegistryRepository
+from support.graphs import SBOM, SIGNATURE, family, push, relations, walk
+from support.registry import TestRegistry
+from support.registry_client import Connector
+from support.workspace import InProcess, refused
+
+Repositories = Callable[[str], RegistryRepository]
+
+
+@pytest.fixture
+def project(registry: TestRegistry, tmp_path: Path) -> InProcess:
+    """A project beside a registry, with a layout `source` of a family of artifacts; commands run in this process."""
+    directory = tmp_path / "project"
+    directory.mkdir()
+    workspace = InProcess(directory, registry, tmp_path / "cache")
+    family(LayoutStorage(directory / "source", create=True))
+    return workspace
+
+
+@pytest.fixture(params=["api", "no-api"])
+def either(request: pytest.FixtureRequest, project: InProcess) -> InProcess:
+    """The project, its registry with and without the referrers API."""
+    project.registry.content.referrers = request.param == "api"
+    return project
+
+
+@pytest.fixture
+def stored(project: InProcess) -> Iterator[Repositories]:
+    """A repository of the registry, by its name."""
+    connect = Connector()
+    yield lambda name: connect(project.registry).repository(name)
+    connect.transport.close()
+
+
+def test_plan_apply_verify_and_again(either: InProcess, stored: Repositories) -> None:
+    source = LayoutStorage(either.directory / "source")
+    planned = either.succeed("relocate", "plan", "layout:source:1.0", "--to", "acme/mirror", "-o", "plan.json")
+    assert "layout:source -> acme/mirror/source\n" in planned.stdout
+    assert "the plan is in plan.json" in planned.stderr
+    applied = either.succeed("relocate", "apply", "plan.json", "--require", "signature", "--report", "report.json")
+    digest = source.resolve("1.0").digest
+    assert applied.stdout.splitlines()[-1] == f"acme/mirror/source:1.0 -> {digest}"
+    assert relations(walk(stored("acme/mirror/source"), "1.0")) == relations(walk(source, "1.0"))
+    verified = either.succeed("relocate", "verify", "plan.json", "--deep")
+    assert verified.stderr.endswith("all is there\n")
+    report = json.loads((either.directory / "report.json").read_text())
+    assert {node["action"] for node in report["nodes"]} == {"copied"}
+    again = either.succeed("relocate", "plan", "layout:source:*", "--to", "acme/mirror", "--exit-code")
+    assert "nothing to do" in again.stderr
+
+
+def test_a_repeat_asks_two_questions_a_tag_at_most(project: InProcess, stored: Repositories) -> None:
+    source = stored("acme/many")
+    for number in range(20):
+        root = push(source, f"root {number}", f"1.{number}")
+        sbom = push(source, f"sbom {number}", subject=root.descriptor, artifact_type=SBOM)
+        push(source, f"signature {number}", subject=sbom.descriptor, artifact_type=SIGNATURE)
+    project.prepare("relocate", "plan", "acme/many:*", "--to", "acme/mirror", "-o", "plan.json")
+    project.prepare("relocate", "apply", "plan.json")
+    before = len(project.registry.requests)
+    project.succeed("relocate", "plan", "acme/many:*", "--to", "acme/mirror")
+    listing = 2
+    assert len(project.registry.requests) - before <= 2 * 20 + listing
+
+
+def test_blobs_are_mounted_within_a_registry(project: InProcess) -> None:
+    project.prepare("copy", "layout:source:1.0", "acme/app")
+    project.prepare("relocate", "plan", "acme/app:1.0", "--map", "acme/app=acme/again", "-o", "plan.json")
+    result = project.json("relocate", "apply", "plan.json")
+    assert result.status == 0, result.stderr
+    blobs = [node for node in result.json["nodes"] if node["role"] in ("config", "layer")]
+    assert {node["action"] for node in blobs} == {"mounted"}
+    assert sum(node.get("sentBytes", 0) for node in blobs) == 0
+
+
+def test_a_lock_is_relocated_by_its_digests(project: InProcess) -> None:
+    project.prepare("copy", "layout:source:1.0", "acme/app")
+    (project.directory / "files").mkdir()
+    (project.directory / "files" / "a.txt").write_text("a")
+    project.prepare("push", "acme/files:1", "files/a.txt")
+    project.depend(files="acme/files:1", notes={"inline": {"a.txt": "b"}})
+    project.prepare("lock")
+    planned = project.json("relocate", "plan", "-f", "provender.lock", "--to", "layout:store", "-o", "plan.json")
+    assert planned.status == 0, planned.stderr
+    (leg,) = planned.json["legs"]
+    assert (leg["source"], leg["destination"]) == ("acme/files", "layout:store/files")
+    project.prepare("relocate", "apply", "plan.json")
+    assert LayoutStorage(project.directory / "store" / "files").digest_of("1") == project.lock["files"]["digest"]
+
+
+def test_missing_evidence_ends_with_83_and_leaves_the_destination_alone(project: InProcess) -> None:
+    project.prepare("relocate", "plan", "layout:source:1.0", "--to", "layout:to", "-o", "plan.json")
+    error = refused(
+        project.json("relocate", "apply", "plan.json", "--require", "sbom:per-platform"), 83, "evidence-missing"
+    )
+    assert error["where"] == "layout:source"
+    assert not (project.directory / "to").exists()
+
+
+def test_what_the_destination_lost_ends_verify_with_66(project: InProcess) -> None:
+    project.prepare("relocate", "plan", "layout:source:1.0", "--to", "layout:to", "-o", "plan.json")
+    project.prepare("relocate", "apply", "plan.json")
+    layout = LayoutStorage(project.directory / "to" / "source")
+    layout.untag("1.0")
+    result = project.run("relocate", "verify", "plan.json")
+    assert result.status == 66
+    assert result.stdout.startswith("tag: layout:to/source: the tag 1.0 names nothing")
+    assert "error" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "words"),
+    [
+        (("plan",), 2, "nothing to relocate"),
+        (("plan", "layout:source:1.0"), 2, "not said where to"),
+        (("plan", "layout:source", "--to", "acme/x"), 2, "layout:source:*"),
+        (("plan", "layout:source:nope", "--to", "layout:to"), 66, "nope"),
+        (("plan", "layout:source:9*", "--to", "layout:to"), 66, "none of the"),
+        (("plan", "-f", "none.txt", "--to", "layout:to"), 74, "none.txt"),
+        (("apply", "none.json"), 66, "there is no plan"),
+        (("apply", "source/index.json"), 65, "not a relocation plan"),
+        (("apply", "source/index.json", "--shard", "3/2"), 2, "not a shard"),
+        (("apply", "source/index.json", "--require", "love"), 2, "not a kind of evidence"),
+    ],
+)
+def test_wrong_input_says_what_is_wrong(
+    project: InProcess, arguments: tuple[str, ...], status: int, words: str
+) -> None:
+    result = project.run("relocate", *arguments)
+    assert (result.status, words in result.stderr) == (status, True), result.stderr
+    assert len(result.stderr.strip().splitlines()) <= 4
