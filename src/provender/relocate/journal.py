@@ -16,7 +16,7 @@ import msgspec
 
 from provender.errors import Conflict, InvalidDocument
 from provender.oci import Digest
-from provender.relocate.plan import _decode as decode_digest
+from provender.oci.digest import decode_digest
 from provender.storage.files import FileLock
 
 __all__ = ["Entry", "Journal"]
@@ -52,7 +52,9 @@ class Journal:
         self._plan = plan
         self._lock = threading.Lock()
         self._done: dict[tuple[str, Digest, bool], Entry] = {}
-        self._held = FileLock(path.with_name(f"{path.name}.lock"), timeout_s=0, what=f"the journal {path.name}")
+        self._held = FileLock(
+            path.with_name(f"{path.name}.lock"), timeout_s=0, what=f"the journal {path.name}", remove=True
+        )
 
     @property
     def known(self) -> int:

@@ -16,6 +16,7 @@ import msgspec
 
 from provender.errors import Conflict, InvalidDocument, NotFound, Unsupported
 from provender.oci import Digest, Reference
+from provender.oci.digest import decode_digest
 from provender.relocate.mapping import Mapping
 from provender.relocate.wish import Wish
 from provender.storage.files import write_atomically
@@ -111,7 +112,7 @@ class RelocationPlan(msgspec.Struct, frozen=True, kw_only=True):
                     where=str(path),
                     hint="use the provender that made it, or make the plan again",
                 )
-            plan = msgspec.json.decode(raw, type=cls, dec_hook=_decode)
+            plan = msgspec.json.decode(raw, type=cls, dec_hook=decode_digest)
         except msgspec.DecodeError as error:
             raise _not_a_plan(str(error), path) from error
         for leg in plan.legs:
@@ -141,12 +142,6 @@ def _check(leg: Leg, path: Path) -> None:
             raise _not_a_plan(f"the bytes of {digest} are not the manifest's", path)
     for name in (leg.source, leg.destination):
         Reference.parse(name)
-
-
-def _decode(kind: type, value: object) -> object:
-    if kind is Digest and isinstance(value, str):
-        return Digest(value)
-    raise TypeError(f"cannot read {kind}")
 
 
 def _not_a_plan(why: str, path: Path) -> InvalidDocument:
