@@ -24,6 +24,8 @@ from support.registry_client import Connector
 MIB = 1 << 20
 CONTENT = random.Random(7).randbytes(20 * MIB)
 BLOB = Descriptor.of(CONTENT, "application/octet-stream")
+# Short for a test, yet longer than a busy machine keeps a server that works from answering.
+SILENCE_S = 1.5
 
 
 @pytest.fixture(autouse=True)
@@ -295,7 +297,7 @@ def test_f39_silence_after_the_headers_is_left_and_resumed(registry: TestRegistr
             registry.host,
             transport=transport,
             credentials=NoCredentials(),
-            policy=RetryPolicy(slow_after_s=0.3),
+            policy=RetryPolicy(slow_after_s=SILENCE_S),
             timing=Timing(sleep=lambda _: None),
         )
         assert everything(client.repository("acme/app").fetch(BLOB)) == CONTENT
@@ -309,7 +311,7 @@ def test_f39_a_drip_is_left_and_resumed(registry: TestRegistry) -> None:
             registry.host,
             transport=transport,
             credentials=NoCredentials(),
-            policy=RetryPolicy(slow_after_s=0.3, slow_bytes_s=50_000),
+            policy=RetryPolicy(slow_after_s=SILENCE_S, slow_bytes_s=50_000),
             timing=Timing(sleep=lambda _: None),
         )
         assert everything(client.repository("acme/app").fetch(BLOB)) == CONTENT

@@ -10,6 +10,8 @@ from support.registry import Corrupt, Redirect, Reset, SetHeader, Stall, Status,
 from support.registry_client import Connector
 
 CONTENT = bytes(range(256)) * 2000
+# Short for a test, yet longer than a busy machine keeps a server that works from answering.
+SILENCE_S = 1.5
 BLOB = Descriptor.of(CONTENT, "application/octet-stream")
 
 
@@ -198,7 +200,7 @@ def test_a_redirect_is_followed_to_another_server(registry: TestRegistry, reposi
 
 def test_a_stalled_server_is_left_and_asked_again(registry: TestRegistry) -> None:
     registry.fault(("GET", "/blobs/"), action=Stall(30, after_bytes=1000))
-    with HttpTransport({}, read_timeout_s=0.3) as transport:
+    with HttpTransport({}, read_timeout_s=SILENCE_S) as transport:
         client = RegistryClient(
             registry.host, transport=transport, credentials=NoCredentials(), timing=Timing(sleep=lambda _: None)
         )
