@@ -37,6 +37,15 @@ def test_a_branch_is_laid_and_locked(project: VendirProject, repository: GitRepo
     assert f"- v1.0.0-1-g{sha[:7]}\n" in project.lock
 
 
+def test_a_title_is_read_in_the_encoding_of_its_commit(project: VendirProject, repository: GitRepository) -> None:
+    repository.commit("One", {"a.txt": "alpha"})
+    (repository.path / "message").write_bytes(b"Caf\xe9\n\nmore\n")
+    repository.git("-c", "i18n.commitEncoding=latin1", "commit", "-q", "--allow-empty", "-F", "message")
+    project.write(_config(repository, "ref: origin/main"))
+    project.sync()
+    assert "commitTitle: Café...\n" in project.lock
+
+
 def test_locked_stays_where_the_lock_says(project: VendirProject, repository: GitRepository) -> None:
     repository.commit("One", {"a.txt": "alpha"})
     project.write(_config(repository, "ref: origin/main"))

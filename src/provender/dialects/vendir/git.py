@@ -7,7 +7,7 @@ import posixpath
 import re
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Final
@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from provender.dialects.vendir.config import within
 from provender.dialects.vendir.fetch import Fetch, Work, identity_of
-from provender.dialects.vendir.git_history import GitHistory
+from provender.dialects.vendir.git_history import SUBMODULE, GitHistory
 from provender.dialects.vendir.git_session import GitSession, check_address, git_session
 from provender.dialects.vendir.image import secret_name
 from provender.dialects.vendir.lock import LockContents, LockGit
@@ -24,6 +24,8 @@ from provender.dialects.vendir.schema import Contents, Git
 from provender.dialects.vendir.secrets import References
 from provender.errors import InvalidProject, ProvenderError, Unsupported, VerificationFailed
 from provender.storage.git.clones import GitClones
+from provender.storage.git.command import GitFailed
+from provender.storage.git.objects import GitEntry
 from provender.transfer.pool import Cancellation
 
 __all__ = ["GitFetcher"]
@@ -81,9 +83,9 @@ class GitFetcher:
                 from provender.dialects.vendir.semver import select_highest
 
                 ref = select_highest(history.tags(), git.ref_selection)
-            sha = history.commit(ref)
+            sha, title = history.find(ref)
             self._verify(git, history, ref, sha, session)
-            return LockGit(sha=sha, tags=history.described(sha), commit_title=history.title(sha))
+            return LockGit(sha=sha, tags=history.described(sha), commit_title=title)
 
     @contextmanager
     def _history(self, git: Git, url: str, session: GitSession) -> Iterator[GitHistory]:
@@ -116,7 +118,7 @@ class GitFetcher:
                 history = GitHistory(clone, url, session.command)
                 if not is_verified:
                     self._verify(git, history, "", sha, session)
-                inner = self._check_out(git, url, sha, directory, history)
+                inner = self._check_out(git, url, sha, history.entries(sha), directory, history)
         self._lay_modules(git, url, inner, directory, session, depth=depth)
 
     def _lay_known(
@@ -128,18 +130,21 @@ class GitFetcher:
         if not clones.look(url, session.command).is_there:
             return None
         with clones.open(url, session.command) as clone:
-            if not clone.has(sha):
+            history = GitHistory(clone, url, session.command)
+            try:
+                entries = history.entries(sha)
+            except GitFailed:
                 return None
-            return self._check_out(git, url, sha, directory, GitHistory(clone, url, session.command))
+            return self._check_out(git, url, sha, entries, directory, history)
 
     def _check_out(
-        self, git: Git, url: str, sha: str, directory: str, history: GitHistory
+        self, git: Git, url: str, sha: str, entries: Sequence[GitEntry], directory: str, history: GitHistory
     ) -> dict[str, tuple[str, str]]:
         """Lay a commit; its submodules: path -> address and commit."""
-        history.check_out(sha, directory)
+        history.check_out(sha, entries, directory)
         if git.skip_init_submodules:
             return {}
-        modules = history.modules(sha)
+        modules = {os.fsdecode(each.path): each.name for each in entries if each.mode == SUBMODULE}
         urls = history.module_urls(sha) if modules else {}
         inner: dict[str, tuple[str, str]] = {}
         for path, commit in modules.items():

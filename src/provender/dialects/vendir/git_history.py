@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import Final
 
 from provender.errors import NotFound, ProvenderError
 from provender.storage.git.clones import Clone
 from provender.storage.git.command import GitCommand
+from provender.storage.git.objects import GitEntry
 
-__all__ = ["GitHistory"]
+__all__ = ["SUBMODULE", "GitHistory"]
 
 _HERE: Final = "--git-dir=."
-_SHA: Final = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+_COMMIT: Final = re.compile(rb"([0-9a-f]{40}|[0-9a-f]{64}) commit ([0-9]{1,12})")
 _HEX: Final = re.compile(r"[0-9a-fA-F]{4,64}")
 _MAX_TITLE: Final = 10_000
 # Keys that the user's own configuration trusts for other formats do not count.
@@ -33,7 +35,7 @@ _ONLY_OPENPGP: Final = (
     "-c",
     "gpg.x509.program=false",
 )
-_SUBMODULE: Final = "160000"
+SUBMODULE: Final = "160000"
 
 
 class GitHistory:
@@ -46,20 +48,19 @@ class GitHistory:
 
     def fetch(self, *, depth: int = 0) -> None:
         """Bring all branches and tags up to date; file contents are left for later, unless it is shallow."""
-        self._run("config", "--local", "remote.origin.url", self._url)
+        self._clone.point()
         how = [f"--depth={depth}"] if depth else ["--filter=blob:none"]
         refs = ("+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
         self._run("fetch", "--quiet", "--force", "--prune", "--no-write-fetch-head", *how, "--", "origin", *refs)
 
-    def commit(self, ref: str) -> str:
-        """The commit that a tag, branch, commit or further expression of git leads to, in git's order."""
+    def find(self, ref: str) -> tuple[str, str]:
+        """The commit that a tag, branch, commit or other expression leads to, in git's order, and its title."""
         names = [f"refs/tags/{ref}", f"refs/heads/{ref}"]
         if not ref.startswith("-") and (ref.startswith("refs/") or _HEX.fullmatch(ref) or set(ref) & set("^~@")):
             names.append(ref)
-        for name in names:
-            found = self._try("rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
-            if found is not None and _SHA.fullmatch(found.strip()):
-                return found.strip()
+        found = self._read([f"{name}^{{commit}}" for name in names]) if ref.isprintable() else None
+        if found is not None:
+            return found
         near = ", ".join([*self.tags()[-5:], *self.branches()[:5]])
         raise NotFound(
             f"the repository has no tag, branch or commit {ref[:100]!r}",
@@ -81,17 +82,13 @@ class GitHistory:
         found = self._try("describe", "--tags", sha)
         return tuple(found.strip().split("\n")) if found is not None else ()
 
-    def title(self, sha: str) -> str:
-        """The first line of a commit's message, with dots if there is more."""
-        message = self._run("log", "-n", "1", "--pretty=%B", sha)[:_MAX_TITLE].strip()
-        message = message.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-        first, newline, _ = message.partition("\n")
-        return f"{first}..." if newline else first
+    def entries(self, sha: str) -> tuple[GitEntry, ...]:
+        """Every file, link and submodule of a commit; GitFailed if it is not here."""
+        return self._clone.entries(sha)
 
-    def check_out(self, sha: str, directory: str) -> None:
-        """Put the files of a commit into an empty directory, as a checkout makes them."""
-        files = [each.name for each in self._clone.entries(sha) if each.mode != _SUBMODULE]
-        self._clone.complete(sha, files)
+    def check_out(self, sha: str, entries: Iterable[GitEntry], directory: str) -> None:
+        """Put the files of a commit, which has these entries, into an empty directory, as a checkout makes them."""
+        self._clone.complete(sha, [each.name for each in entries if each.mode != SUBMODULE])
         # With a work tree git changes to it, and then looks for objects by the path of the repository as it was given.
         places = (f"--git-dir={os.path.abspath(self._clone.path)}", f"--work-tree={os.path.abspath(directory)}")
         self._forget_index()
@@ -99,10 +96,6 @@ class GitHistory:
             self._run(*places, "read-tree", "-u", "--reset", sha)
         finally:
             self._forget_index()
-
-    def modules(self, sha: str) -> dict[str, str]:
-        """The submodules of a commit: their paths and commits."""
-        return {os.fsdecode(each.path): each.name for each in self._clone.entries(sha) if each.mode == _SUBMODULE}
 
     def module_urls(self, sha: str) -> dict[str, str]:
         """The addresses in `.gitmodules`, by path."""
@@ -125,6 +118,16 @@ class GitHistory:
         what = ("verify-tag", "--", tag) if is_tag else ("verify-commit", "--", sha)
         git.run(_HERE, *_ONLY_OPENPGP, *what, cwd=self._clone.path)
 
+    def _read(self, names: Sequence[str]) -> tuple[str, str] | None:
+        """The first of these names that leads to a commit: the commit and its title."""
+        given = "".join(f"{name}\n" for name in names).encode("utf-8", "surrogateescape")
+        rest = self._git.run(_HERE, "cat-file", "--batch", cwd=self._clone.path, given=given)
+        while rest:
+            head, _, rest = rest.partition(b"\n")
+            if found := _COMMIT.fullmatch(head):
+                return found[1].decode("ascii"), _title(rest[: int(found[2])])
+        return None
+
     def _forget_index(self) -> None:
         with suppress(FileNotFoundError):
             os.unlink(os.path.join(self._clone.path, "index"))
@@ -139,6 +142,18 @@ class GitHistory:
     def _try(self, *arguments: str) -> str | None:
         status, out, _ = self._git.attempt(_HERE, *arguments, cwd=self._clone.path)
         return None if status else out.decode("utf-8", "surrogateescape")
+
+
+def _title(commit: bytes) -> str:
+    """The first line of a commit's message, with dots if there is more."""
+    headers, _, message = commit.partition(b"\n\n")
+    encoding = next((line[9:] for line in headers.split(b"\n") if line.startswith(b"encoding ")), b"utf-8")
+    try:
+        text = message[:_MAX_TITLE].decode(encoding.decode("ascii", "replace"), "replace").strip()
+    except LookupError:
+        text = message[:_MAX_TITLE].decode("utf-8", "replace").strip()
+    first, newline, _ = text.partition("\n")
+    return f"{first}..." if newline else first
 
 
 def _shown(url: str) -> str:

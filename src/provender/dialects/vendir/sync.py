@@ -54,7 +54,7 @@ class SyncOptions(msgspec.Struct, frozen=True, kw_only=True):
     is_partial: bool = False
     """Only these contents are replaced; what else lies in their managed directories stays."""
     allows_all_symlinks: bool = False
-    jobs: int = 8
+    jobs: int = 16
     wait_s: float = 600.0
 
 

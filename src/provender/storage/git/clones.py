@@ -29,6 +29,7 @@ __all__ = ["Clone", "GitClones", "Refs"]
 _HERE: Final = "--git-dir=."
 _OBJECT: Final = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _MAX_REFS: Final = 500_000
+_MAX_CONFIG: Final = 1 << 16
 _MAX_ENTRIES: Final = 1_000_000
 _SYMREF: Final = re.compile(r"ref: refs/heads/(\S+)\tHEAD")
 
@@ -116,7 +117,7 @@ class Clone:
         """Have a commit with its trees; with its files as well, unless `is_partial`. NotFound if there is none such."""
         if self.has(commit):
             return
-        self._point()
+        self.point()
         how = ("--filter=blob:none",) if is_partial else ()
         status, said = self._fetch("--depth=1", *how, given=(commit,))
         if status == 0 and self.has(commit):
@@ -162,7 +163,7 @@ class Clone:
         lacking = sorted(wanted & missing)
         if not lacking:
             return
-        self._point()
+        self.point()
         status, said = self._fetch("--filter=blob:none", given=lacking)
         if status:
             raise failed(("fetch",), status, said).at(self._shown)
@@ -182,7 +183,7 @@ class Clone:
     @contextmanager
     def smudged(self, pointer: bytes) -> Iterator[IO[bytes]]:
         """What `git lfs` makes of a pointer, as an open file; GitFailed without it, or if it cannot."""
-        self._point()
+        self.point()
         with tempfile.TemporaryFile() as source, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as said:
             source.write(pointer)
             source.seek(0)
@@ -203,10 +204,14 @@ class Clone:
         """True if the commit is here, with its trees."""
         return self._attempt("cat-file", "-e", f"{commit}^{{tree}}")[0] == 0
 
-    def _point(self) -> None:
-        """A partial clone needs a remote by name."""
-        status, out, _ = self._attempt("config", "--local", "--get", "remote.origin.url")
-        if status or out.rstrip(b"\n").decode("utf-8", "replace") != self._url:
+    def point(self) -> None:
+        """Have the address in the configuration: a partial clone needs a remote by name."""
+        try:
+            with open(os.path.join(self.path, "config"), encoding="utf-8", errors="replace") as file:
+                is_known = f"\turl = {self._url}\n" in file.read(_MAX_CONFIG)
+        except FileNotFoundError:
+            is_known = False
+        if not is_known:
             self._run("config", "--local", "remote.origin.url", self._url)
 
     def _fetch(self, *how: str, given: Iterable[str] = (), refspecs: tuple[str, ...] = ()) -> tuple[int, str]:
