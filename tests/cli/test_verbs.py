@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from support.repository import Repository
 from support.workspace import Workspace, publish, refused
 
 
@@ -231,3 +234,23 @@ def test_diff_by_digest_and_of_the_same(newer: Workspace) -> None:
     result = newer.answer("diff", "good", digest, "1.0.0", "--exit-code")
     assert (result.status, result.stdout) == (0, "")
     assert result.stderr.endswith(": the same files\n")
+
+
+# --- what came from elsewhere
+
+
+def test_the_name_of_a_tag_cannot_drive_the_terminal(project: Workspace, tmp_path: Path) -> None:
+    repository = Repository(tmp_path / "remote")
+    repository.commit({"a.txt": "a"})
+    tag = "v1.0.0-\u202eevil"
+    repository.git("tag", tag)
+    project.depend(rules={"git": repository.url, "tag": tag})
+    texts = [project.answer("sync").stdout]
+    repository.commit({"a.txt": "b"})
+    repository.git("tag", "--force", tag)
+    texts += [
+        project.answer(*words).stdout for words in (["list"], ["tree"], ["outdated"], ["why", "vendor/rules/a.txt"])
+    ]
+    for text in texts:
+        assert "v1.0.0-" in text
+        assert "\u202e" not in text

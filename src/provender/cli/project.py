@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
-from provender.cli.console import Console, counted, human_bytes
+from provender.cli.console import Console, clean, counted, human_bytes
 from provender.cli.services import Services
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def _line(console: Console, change: Change) -> str:
     parts = [f"{console.paint(sign, color)} {change.name}"]
     if change.tag:
         is_renamed = change.before_tag not in (None, change.tag)
-        parts.append(f"{change.before_tag} -> {change.tag}" if is_renamed else change.tag)
+        parts.append(clean(f"{change.before_tag} -> {change.tag}" if is_renamed else change.tag))
     pin = change.digest or change.commit
     if pin:
         was = f"{short_pin(change.before)} -> " if change.before else ""

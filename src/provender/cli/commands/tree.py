@@ -120,6 +120,6 @@ def _entries(item: Item) -> list[dict[str, object]]:
 def _draw(console: Console, branches: Sequence[_Branch], prefix: str = "") -> None:
     for number, (text, inside) in enumerate(branches, start=1):
         is_last = number == len(branches)
-        name = text if prefix else console.paint(text, "bold")
-        console.result(f"{prefix}{'└── ' if is_last else '├── '}{clean(text) if prefix else name}")
+        shown = clean(text) if prefix else console.paint(clean(text), "bold")
+        console.result(f"{prefix}{'└── ' if is_last else '├── '}{shown}")
         _draw(console, inside, prefix + ("    " if is_last else "│   "))
