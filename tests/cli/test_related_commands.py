@@ -131,3 +131,19 @@ def test_types_from_a_registry_cannot_drive_the_terminal(project: InProcess) -> 
     root = push(layout, "root", "1.0")
     push(layout, "evil", subject=root.descriptor, artifact_type="a/\x1b[31mred")
     assert "\x1b" not in project.succeed("discover", "layout:app:1.0").stdout
+
+
+def test_a_tree_ends_where_everything_belongs_to_everything(project: InProcess) -> None:
+    layout = LayoutStorage(project.directory / "app", create=True)
+    documents = [push(layout, f"{number}") for number in range(60)]
+    layout.tag(documents[0].descriptor, "1.0")
+    tags = [
+        (f"{owner.digest.replace(':', '-')}.{number}", document)
+        for owner in documents
+        for number, document in enumerate(documents)
+    ]
+    layout.finish((), tags)
+    lines = project.succeed("discover", "layout:app:1.0").stdout.splitlines()
+    assert len(lines) < 10_000
+    assert all(any(document.digest in line for line in lines) for document in documents)
+    assert len(project.json("discover", "layout:app:1.0").stdout) < 20 << 20

@@ -125,6 +125,7 @@ class _Walk:
         self._documents: dict[Digest, Document] = {}
         self._nodes: dict[tuple[Digest, bool], Node] = {}
         self._edges: dict[tuple[EdgeKind, Digest, Digest, str | None], Edge] = {}
+        self._tagged: set[tuple[Digest, Digest]] = set()
         self._left_out: dict[tuple[Digest, Digest], LeftOut] = {}
         self._pending: dict[Digest, _Visit] = {}
         self._bytes = 0
@@ -365,13 +366,10 @@ class _Walk:
 
         A fallback tag may also be somebody's own tag of an index of platforms: those are no referrers.
         """
-        if any(edge.digest == digest for edge in self._digest_tag_edges(arrival.owner)):
+        if (arrival.owner, digest) in self._tagged:
             return False  # found by its tag, which says the same
         described = arrival.described
         return arrival.route == "api" or (bool(described.artifact_type) and described.platform is None)
-
-    def _digest_tag_edges(self, owner: Digest) -> list[Edge]:
-        return [edge for (kind, of, _, _), edge in self._edges.items() if kind == "digest-tag" and of == owner]
 
     def _add_edge(self, edge: Edge) -> None:
         key = (edge.kind, edge.owner, edge.digest, edge.tag)
@@ -383,6 +381,8 @@ class _Walk:
         if len(self._edges) >= self._options.limits.edges:
             raise _too_large(f"{len(self._edges)} edges are not the end")
         self._edges[key] = edge
+        if edge.kind == "digest-tag":
+            self._tagged.add((edge.owner, edge.digest))
 
     def _leave_out(self, owner: Digest, digest: Digest, reason: LeftOutReason, detail: str) -> None:
         if len(self._left_out) < self._options.limits.edges:
