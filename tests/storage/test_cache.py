@@ -358,10 +358,11 @@ def test_leftovers_of_killed_processes_are_removed_after_a_day(tmp_path: Path) -
 
 
 def test_unfinished_file_of_a_killed_download_does_not_stop_the_next(cache: BlobCache) -> None:
-    name = f"sha256-{blob(b'x').digest.encoded}"
+    content = b"x" * 20_000
+    name = f"sha256-{blob(content).digest.encoded}"
     for folder in ("tmp", "locks"):
         (cache.root / folder).mkdir(parents=True)
         (cache.root / folder / name).write_bytes(b"half of something else")
-    assert read(CachedFetcher(Origin(b"x"), cache).fetch(blob(b"x"))) == b"x"
-    assert cache.exists(blob(b"x"))
+    assert read(CachedFetcher(Origin(content), cache).fetch(blob(content))) == content
+    assert cache.exists(blob(content))
     assert leftovers(cache) == []

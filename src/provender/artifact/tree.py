@@ -11,7 +11,7 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import TracebackType
-from typing import Final, Literal, Protocol, Self, runtime_checkable
+from typing import Final, Literal, Protocol, Self
 
 from provender.artifact.claim import UNHASHED, Claim, compare, conflict, entry_of
 from provender.artifact.entry import Entry, SmallFile, tree_digest
@@ -27,7 +27,6 @@ _CHUNK_BYTES: Final = 1 << 20
 _MODES: Final = {False: 0o644, True: 0o755}
 
 
-@runtime_checkable
 class Reader(Protocol):
     """Anything to read from; `b""` is the end."""
 
@@ -464,7 +463,8 @@ class TreeWriter:
 
 def _pieces(content: Iterable[bytes] | Reader) -> Iterator[bytes]:
     # An open file is both; by lines is not how it is to be read.
-    if isinstance(content, Reader):
+    # (Not `isinstance`: against a protocol that takes longer than to write a small file.)
+    if hasattr(content, "read"):
         while piece := content.read(_CHUNK_BYTES):
             yield piece
         return

@@ -54,9 +54,10 @@ class BlobCache:
 
     def __init__(self, root: Path, *, max_bytes: int, wait_s: float = 600.0, stall_s: float = 10.0) -> None:
         self._root = root
+        self._where = str(root)  # paths are put together as text: a thousand small blobs spend their time on it
         self._max_bytes = max_bytes
         self._usage = CacheUsage(root, max_bytes=max_bytes)
-        self._flights = Flights(root, wait_s=wait_s, stall_s=stall_s)
+        self._flights = Flights(root, wait_s=wait_s, stall_s=stall_s, all_ended=self._usage.settle)
         self._tidied = False
 
     @property
@@ -124,10 +125,11 @@ class BlobCache:
         """Store a blob (see `Pusher.push`); one that is over the cache's whole size is left out, and not read."""
         if not self.admits(descriptor) or self.exists(descriptor):
             return
-        path = self._prepare(descriptor.digest)
+        path = Path(self._prepare(descriptor.digest))
         temporary = self._root / "tmp" / temporary_name(descriptor.digest.short)
         receive(reader, descriptor, path, durable=False, where=CACHE_PLACE, temporary=temporary)
         self._usage.added(descriptor.size)
+        self._usage.settle()
 
     def push_document(self, document: Document, tags: Sequence[str] = ()) -> None:
         """Store a manifest or index by its digest; tags are Unsupported."""
@@ -178,11 +180,15 @@ class BlobCache:
             landed=lambda: self._usage.added(descriptor.size),
         )
 
-    def _place(self, digest: Digest) -> Path:
-        return self._root / "blobs" / digest.algorithm / digest.encoded[:2] / digest.encoded
+    def _shard(self, digest: Digest) -> str:
+        return f"{self._where}/blobs/{digest.algorithm}/{digest.encoded[:2]}"
+
+    def _place(self, digest: Digest) -> str:
+        return f"{self._shard(digest)}/{digest.encoded}"
 
     def _open_entry(self, digest: Digest) -> io.FileIO | None:
         try:
+            os.lstat(self._place(digest))  # what is not there, as most often, is found out in one step
             return open_regular(self._root, "blobs", digest.algorithm, digest.encoded[:2], digest.encoded)
         except OSError:
             return None  # absent, or not ours to read: either way there is the origin
@@ -191,20 +197,21 @@ class BlobCache:
                 os.unlink(self._place(digest))
             return None
 
-    def _prepare(self, digest: Digest) -> Path:
+    def _prepare(self, digest: Digest) -> str:
         """The place of an entry, in a directory that exists."""
         # Every time: somebody may have deleted the cache meanwhile.
-        self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not _make(self._where, 0o700):
+            self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
         for name in ("tmp", "locks"):
-            (self._root / name).mkdir(exist_ok=True)
+            _make(f"{self._where}/{name}")
         if not self._tidied:
             self._tidied = True
             if not (self._root / _TAG_FILE).exists():
                 (self._root / _TAG_FILE).write_bytes(_TAG_BYTES)
             self._usage.tidy()
-        path = self._place(digest)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return path
+        if not _make(self._shard(digest)):
+            os.makedirs(self._shard(digest), exist_ok=True)
+        return self._place(digest)
 
     def _drop(self, digest: Digest, file: io.FileIO) -> None:
         """Remove the damaged entry that `file` is; not a good one that took its place meanwhile."""
@@ -287,6 +294,17 @@ class CachedFetcher:
         with suppress(OSError):
             self._cache.push_document(document)
         return document
+
+
+def _make(path: str, mode: int = 0o777) -> bool:
+    """True if the directory is there now; False without the one above it."""
+    try:
+        os.mkdir(path, mode)
+    except FileExistsError:
+        return True
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _is_intact(file: io.FileIO, descriptor: Descriptor) -> bool:

@@ -185,7 +185,7 @@ def tidy_partials(root: Path, max_bytes: int) -> None:
 def _remove(root: Path, path: Path) -> bool:
     """Remove one file of a partial unless somebody works on it."""
     name = f"{path.parent.name}-{path.name.removesuffix('.mark')}"
-    lock = FileLock(root / "locks" / name, timeout_s=0, what="a download", remove=True)
+    lock = FileLock(root / "locks" / name, timeout_s=0, what="a download", remove=True, is_signed=False)
     with suppress(OSError, Unsupported):
         if lock.try_acquire():
             try:

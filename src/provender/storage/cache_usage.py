@@ -7,6 +7,7 @@ it. Processes that add at the same moment take turns; one that cannot have its t
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -21,6 +22,7 @@ __all__ = ["CacheUsage"]
 
 _LOCK_TIMEOUT_S: Final = 5.0
 _LEFTOVER_AGE_S: Final = 24 * 3600
+_MOST_WAITING_BYTES: Final = 64 << 20  # that a killed process may leave uncounted
 _LOW_WATER: Final = 0.9
 _PARTIALS_SHARE: Final = 4  # unfinished blobs have at most a quarter of the room
 
@@ -36,12 +38,29 @@ class CacheUsage:
 
     def __init__(self, root: Path, *, max_bytes: int) -> None:
         self._root = root
+        self._where = str(root)
         self._max_bytes = max_bytes
+        self._mutex = threading.Lock()
+        self._waiting_bytes = 0
 
     def added(self, size_bytes: int) -> None:
-        """Count a new entry; if the cache is over its limit now, remove what was used longest ago."""
-        lock = FileLock(self._root / "usage.lock", timeout_s=_LOCK_TIMEOUT_S, what="the size of the cache")
-        with suppress(Unavailable, Unsupported), lock:
+        """Note a new entry, to be counted by `settle`."""
+        with self._mutex:
+            self._waiting_bytes += size_bytes
+            is_due = self._waiting_bytes >= _MOST_WAITING_BYTES
+        if is_due:
+            self.settle()
+
+    def settle(self) -> None:
+        """Count the new entries; if the cache is over its limit now, remove what was used longest ago."""
+        with self._mutex:
+            size_bytes, self._waiting_bytes = self._waiting_bytes, 0
+        if not size_bytes:
+            return
+        lock = FileLock(
+            f"{self._where}/usage.lock", timeout_s=_LOCK_TIMEOUT_S, what="the size of the cache", is_signed=False
+        )
+        with suppress(Unavailable, Unsupported, OSError), lock:
             known = self._read()
             if known is not None and known + size_bytes <= self._max_bytes:
                 self._write(known + size_bytes)
@@ -62,7 +81,7 @@ class CacheUsage:
         tidy_partials(self._root, self._max_bytes // _PARTIALS_SHARE)
 
     def _remove_lock(self, path: Path) -> None:
-        lock = FileLock(path, timeout_s=0, what="a download", remove=True)
+        lock = FileLock(path, timeout_s=0, what="a download", remove=True, is_signed=False)
         if lock.try_acquire():  # else it is old, but in use
             lock.release()
 
@@ -93,14 +112,14 @@ class CacheUsage:
 
     def _read(self) -> int | None:
         try:
-            text = (self._root / "usage").read_bytes()[:20]
+            text = Path(f"{self._where}/usage").read_bytes()[:20]
         except OSError:
             return None
         return int(text) if text.isdigit() else None
 
     def _write(self, total: int) -> None:
         # Not atomic: whoever reads a damaged count counts again.
-        (self._root / "usage").write_bytes(str(total).encode())
+        Path(f"{self._where}/usage").write_bytes(str(total).encode())
 
 
 def _scan(directory: Path) -> list[os.DirEntry[str]]:

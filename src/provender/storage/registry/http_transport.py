@@ -27,6 +27,7 @@ __all__ = ["HttpTransport"]
 
 # After the last byte of a large blob a registry hashes it, or copies it within its object store.
 _PATIENCE_AFTER_UPLOAD: Final = 5
+_MOST_HOSTS: Final = 256
 _HEADERS: Final = {"User-Agent": f"provender/{__version__}", "Accept-Encoding": "identity"}
 
 
@@ -62,6 +63,7 @@ class HttpTransport:
             connect_timeout_s=connect_timeout_s,
             context=lambda settings: tls_context(settings, environ),
         )
+        self._proxies: dict[Origin, str | None] = {}
         self._proxied: ProxiedHttp | None = None
         self._completed: dict[tuple[TlsSettings, Origin], TlsSettings] = {}
         self._lock = threading.Lock()
@@ -97,7 +99,7 @@ class HttpTransport:
 
     def _sent(self, request: Request, headers: Mapping[str, str]) -> Response:
         origin = Origin.of(request.url)
-        proxy = proxy_for(request.url, self._environ, local=self._proxy_local)
+        proxy = self._proxy(origin, request.url)
         tls = self._tls(request.tls, origin) if origin.scheme == "https" else None
         silence_s = self._silence_s(request)
         if proxy is not None:
@@ -111,6 +113,15 @@ class HttpTransport:
             body=request.body,
             silence_s=silence_s,
         )
+
+    def _proxy(self, origin: Origin, url: str) -> str | None:
+        try:
+            return self._proxies[origin]
+        except KeyError:
+            if len(self._proxies) >= _MOST_HOSTS:
+                self._proxies.clear()
+            found = self._proxies[origin] = proxy_for(url, self._environ, local=self._proxy_local)
+            return found
 
     def _by_proxy(self) -> ProxiedHttp:
         from provender.storage.registry.proxied import ProxiedHttp

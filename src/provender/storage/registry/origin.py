@@ -7,7 +7,9 @@ Private networks are allowed: self-hosted registries live there (oras-go #1631).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Final
 from urllib.parse import urljoin, urlsplit
 
@@ -20,6 +22,8 @@ from provender.storage.registry.zones import zone_of
 __all__ = ["NO_HOSTS", "Origin", "TrustedHosts", "followed", "is_local"]
 
 _PORTS: Final = {"http": 80, "https": 443}
+# Up to where urlsplit ends an authority; it takes tabs and line breaks out first, so they get no short cut.
+_AUTHORITY = re.compile(r"https?://[^/?#\s]*(?=[/?#])")
 
 
 class Origin(msgspec.Struct, frozen=True):
@@ -32,18 +36,25 @@ class Origin(msgspec.Struct, frozen=True):
     @classmethod
     def of(cls, url: str) -> Origin:
         """The origin of an absolute http(s) URL; Unavailable for anything else."""
-        try:
-            parts = urlsplit(url)
-            host, port = parts.hostname, parts.port
-        except ValueError as error:
-            raise _bad_url(url) from error
-        if parts.scheme not in _PORTS or not host:
-            raise _bad_url(url)
-        return cls(parts.scheme, host.lower().rstrip("."), port or _PORTS[parts.scheme])
+        match = _AUTHORITY.match(url)
+        return _origin(url if match is None else match[0])
 
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{self.scheme}://{host}" + ("" if self.port == _PORTS[self.scheme] else f":{self.port}")
+
+
+@lru_cache(maxsize=256)
+def _origin(url: str) -> Origin:
+    """The origin of what a URL has before its path: every request asks for it several times."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError as error:
+        raise _bad_url(url) from error
+    if parts.scheme not in _PORTS or not host:
+        raise _bad_url(url)
+    return Origin(parts.scheme, host.lower().rstrip("."), port or _PORTS[parts.scheme])
 
 
 class TrustedHosts:
