@@ -156,17 +156,17 @@ def _named(sources: Sequence[Source], notes: Mapping[str, Mapping[str, str]]) ->
             code="unused-annotations",
             hint=f"pushed are {', '.join(source.title for source in sources[:10]) or 'no files'}",
         )
-    named: list[Source] = []
+    named: dict[str, Source] = {}
     for source in sources:
         title = _checked_title(notes.get(source.title, {}).get(TITLE, source.title))
-        if any(title == other.title for other in named):
+        if title in named:
             raise InvalidReference(
                 f"two files have the title {shown(title)}",
                 code="duplicate-title",
                 hint="name each once; a title can be changed in the annotation file",
             )
-        named.append(msgspec.structs.replace(source, title=title))
-    return named
+        named[title] = msgspec.structs.replace(source, title=title)
+    return list(named.values())
 
 
 def _checked_title(title: str) -> str:

@@ -175,10 +175,10 @@ def _send(source: Socket, head: bytes, body: bytes | BlobReader | None) -> bool:
     """Send the request; False if the other side stopped to listen, and may have said why."""
     if body is None or (isinstance(body, bytes) and len(body) <= _SMALL_BYTES):
         return _said(source, head + (body or b""))
-    if not _said(source, head):
-        return False
     if isinstance(body, bytes):
-        return _said(source, body)
+        return _said(source, head) and _said(source, body)
+    if not _said(source, head + body.read(_SENT_BYTES)):
+        return False
     while piece := body.read(_SENT_BYTES):
         if not _said(source, piece):
             return False

@@ -84,13 +84,17 @@ class Gate:
     def enter(self) -> Turn:
         """A turn; it waits for a place, then for the time. The caller gives it back by `leave`."""
         with self._changed:
-            if not self._changed.wait_for(lambda: self._running < self._limit, _LONGEST_TURN_S):
+            is_free = self._running < self._limit
+            if not is_free and not self._changed.wait_for(lambda: self._running < self._limit, _LONGEST_TURN_S):
                 raise Unavailable(
                     f"no turn for a request in {_LONGEST_TURN_S:g} s, since the ones before it do not end",
                     code="no-turn",
                     hint="try again later, with a lower --concurrency",
                 )
             self._running += 1
+            now_s = self._timing.monotonic()
+            if self._rate is None and now_s >= max(self._next_s, self._resumes_s):
+                return Turn(now_s)
         entered = False
         try:
             self._pace()
@@ -114,7 +118,8 @@ class Gate:
                 if self._rate is not None and self._rate != self._per_second:
                     is_near = 0.8 * self._ceiling < self._rate < 1.2 * self._ceiling
                     self._rate = self._bounded(self._rate + (_LITTLE_MORE_PER_S if is_near else _MORE_PER_S))
-        self._give_back()
+            self._running -= 1
+            self._changed.notify_all()
 
     def _refused(self, turn: Turn, now_s: float, asked_s: float | None) -> None:
         # A host that asks for a day gets an error to its caller, not a closed gate. One that asks for nothing may count

@@ -29,7 +29,7 @@ _END_BYTES: Final = 3  # of the end of a head, without its last byte
 _LINE_END = re.compile(rb"\r?\n")
 _HEAD_END = re.compile(rb"\r?\n\r?\n")
 _STATUS = re.compile(r"HTTP/1\.([01]) ([1-5][0-9]{2})(?: .*)?")
-_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_HEADER = re.compile(r"^([!#$%&'*+.^_`|~0-9A-Za-z-]+):([^\0\n]*)$", re.MULTILINE)
 _CHUNK = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\r\n]*)?\r?\n")
 _URL = re.compile(r"[^:/]+://[^/?#]*([^#]*)", re.DOTALL)
 _SAFE: Final = "/?:@!$&'()*+,;=-._~%[]|"
@@ -172,19 +172,20 @@ def read_head(source: Socket) -> Head:
 
 
 def _parse(raw: bytes) -> Head:
-    first, *lines = raw.decode("latin-1").rstrip("\r\n").split("\n")
+    first, _, rest = raw.decode("latin-1").rstrip("\r\n").partition("\n")
     status = _STATUS.fullmatch(first.rstrip("\r"))
     if status is None:
         raise TransportFailure("broken", "the connection broke: it does not speak HTTP/1.1")
-    if len(lines) > _MAX_HEADERS:
+    count = rest.count("\n") + bool(rest)
+    if count > _MAX_HEADERS:
         raise TransportFailure("broken", f"the answer has more than {_MAX_HEADERS} headers")
     headers: dict[str, str] = {}
-    for line in lines:
-        name, colon, value = line.partition(":")
-        if not colon or _NAME.fullmatch(name) is None or "\0" in value:
-            raise TransportFailure("broken", "the answer has a line that is no header")
-        name, value = name.lower(), value.strip()
-        headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    found = _HEADER.findall(rest)
+    if len(found) != count:
+        raise TransportFailure("broken", "the answer has a line that is no header")
+    for name, text in found:
+        key, value = name.lower(), text.strip()
+        headers[key] = f"{headers[key]}, {value}" if key in headers else value
     options = headers.get("connection", "").lower()
     is_kept = "close" not in options and (status[1] == "1" or "keep-alive" in options)
     # Both together are how requests are smuggled (RFC 9112, 6.3): what follows may be anybody's.

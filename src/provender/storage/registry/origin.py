@@ -94,19 +94,19 @@ def followed(base: str, target: str, registry: Origin, what: str, *, trusted: Tr
     Denied for a downgrade from https or a local target, Unavailable for what is no URL.
     """
     try:
-        url = urljoin(base, target)
+        url = target if _AUTHORITY.match(target) else urljoin(base, target)
     except ValueError as error:
         raise _bad_url(target) from error
     origin = Origin.of(url)
-    if urlsplit(url).username is not None:
+    if "@" in url and urlsplit(url).username is not None:
         raise _refused(what, url, "carries user information")
-    if origin.scheme == "http" and "https" in (registry.scheme, urlsplit(base).scheme):
+    if origin.scheme == "http" and "https" in (registry.scheme, Origin.of(base).scheme):
         raise _refused(what, url, "leaves https for plain http", code="insecure-redirect")
     # Written addresses and known names; what a name resolves to is judged when it is connected to (`network`).
-    if origin in trusted:
+    if origin.host == registry.host or origin in trusted:
         return url
     zone = zone_of(origin.host)
-    if zone != "public" and origin.host != registry.host and (zone == "metadata" or zone != zone_of(registry.host)):
+    if zone != "public" and (zone == "metadata" or zone != zone_of(registry.host)):
         raise _refused(what, url, f"leads to a {zone} address")
     return url
 
