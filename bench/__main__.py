@@ -12,19 +12,21 @@ import platform
 import signal
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
-from bench import blob, extract, memory, noop, serve, startup, vendoring
+from bench import blob, extract, many, memory, noop, serve, startup, tags, vendoring
 from bench.ground import Ground
 from bench.material import drop
 from bench.measure import Outcome, as_json, show
 
-SCENARIOS: dict[str, Callable[[Ground], Outcome | None]] = {
+SCENARIOS: dict[str, Callable[[Ground], Outcome | Iterator[Outcome] | None]] = {
     "extract": extract.run,  # first: before anything deletes files, see Ground.contender
     "startup": startup.run,
     "noop": noop.run,
     "blob": blob.run,
+    "many": many.run,
+    "tags": tags.run,
     "memory": memory.run,
     "vendoring": vendoring.run,
     "serve-put": serve.put,
@@ -52,19 +54,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
         work = Path(tempfile.mkdtemp(prefix="provender-bench-", dir=chosen.work))
         try:
             ground = Ground(work, runs=chosen.runs, scale=chosen.scale)
-            outcome = SCENARIOS[name](ground)
+            found = SCENARIOS[name](ground)
+            outcomes = [] if found is None else _shown([found] if isinstance(found, Outcome) else found, chosen.scale)
         finally:
             drop(work)
-        if outcome is None:
+        if not outcomes:
             print(f"\n{name}: left out, a peer is missing")
             continue
-        show(outcome, is_judged=chosen.scale == 1)
-        sys.stdout.flush()
         chosen.results.mkdir(parents=True, exist_ok=True)
         about = {"scenario": name, "python": platform.python_version(), "cores": os.cpu_count(), "scale": chosen.scale}
-        text = json.dumps({**about, **as_json(outcome)}, indent=2)
+        text = json.dumps({**about, "outcomes": [as_json(outcome) for outcome in outcomes]}, indent=2)
         (chosen.results / f"{name}.json").write_text(f"{text}\n")
     return 0
+
+
+def _shown(outcomes: Iterable[Outcome], scale: float) -> list[Outcome]:
+    """The outcomes, each printed as soon as it is there."""
+    found: list[Outcome] = []
+    for outcome in outcomes:
+        show(outcome, is_judged=scale == 1)
+        sys.stdout.flush()
+        found.append(outcome)
+    return found
 
 
 if __name__ == "__main__":

@@ -1,43 +1,49 @@
-"""A blob of 1 GiB pulled from a registry on this machine, side by side with `oras pull`."""
+"""A blob of 1 GiB pulled from, and pushed to, a registry on this machine, side by side with all peers."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+from bench.clients import clients, contest
 from bench.ground import Ground
-from bench.material import big_file
-from bench.measure import Claim, Outcome, compare
+from bench.material import big_file, drop
+from bench.measure import Outcome
 from bench.registry import registry
 
-_FILE = "blob.bin:application/octet-stream"
 
-
-def run(ground: Ground) -> Outcome | None:
-    """`provender pull` against `oras pull`; None where registry or oras are missing."""
+def run(ground: Ground) -> Iterator[Outcome]:
+    """Pull, then push; nothing where no registry is here."""
     size_mib = ground.scaled(1024)
-    oras = ground.peer("oras")
     with registry(ground) as host:
-        if host is None or oras is None:
-            return None
-        big_file(ground.root / "blob.bin", size_mib)
-        ground.call(oras, "push", "--plain-http", "--no-tty", f"{host}/bench/blob:v1", _FILE)
-        (ground.root / "blob.bin").unlink()
-        out = ground.root / "out"
-        fresh = [out, ground.root / "cache"]
-        rows = compare(
+        if host is None:
+            return
+        competing = clients(ground, host)
+        source = ground.root / "source"
+        source.mkdir()
+        big_file(source / "blob.bin", size_mib)
+        ground.call(*competing[-1].push("bench/blob:v1", source), cwd=source)
+        drop(source)
+        out, cache = ground.root / "out", ground.root / "cache"
+        yield contest(
+            ground,
+            f"Pull a blob of {size_mib} MiB from a registry on loopback",
+            [ground.contender(one.name, one.pull("bench/blob:v1", out), fresh=[out, cache]) for one in competing],
+        )
+        drop(out)
+        for one in competing:
+            (folder := ground.root / one.name).mkdir()
+            ground.call(*one.pull("bench/blob:v1", folder))
+        content = ground.root / "registry" / "content"
+        yield contest(
+            ground,
+            f"Push a blob of {size_mib} MiB to an empty registry on loopback",
             [
                 ground.contender(
-                    "oras pull",
-                    [oras, "pull", "--plain-http", "--no-tty", f"{host}/bench/blob:v1", "-o", out],
-                    fresh=fresh,
-                ),
-                ground.contender(
-                    "provender pull", [ground.provender, "pull", f"{host}/bench/blob:v1", "-o", out], fresh=fresh
-                ),
+                    one.name,
+                    one.push("bench/blob:v1", ground.root / one.name),
+                    cwd=ground.root / one.name,
+                    fresh=[content, cache],
+                )
+                for one in competing
             ],
-            runs=ground.runs,
         )
-    reference, mine = rows
-    return Outcome(
-        f"Pull a blob of {size_mib} MiB from a registry on loopback",
-        rows,
-        (Claim("provender pull over oras pull", mine.ratio(reference), 1.0),),
-    )

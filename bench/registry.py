@@ -8,7 +8,7 @@ import os
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -18,6 +18,7 @@ from bench.ground import Ground
 _START_S = 30.0
 _STOP_S = 10.0
 _ATTEMPTS = 5
+_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 _CONFIGURATION = """\
 version: 0.1
 log: {{level: error, accesslog: {{disabled: true}}}}
@@ -85,6 +86,24 @@ def _running(program: str | None, command: _Command, folder: Path) -> Iterator[s
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+def put_tags(host: str, repository: str, tag: str, tags: Sequence[str]) -> None:
+    """Point further tags at what a tag names."""
+    connection = http.client.HTTPConnection(host, timeout=60)
+    try:
+        connection.request("GET", f"/v2/{repository}/manifests/{tag}", headers={"Accept": _MANIFEST})
+        answer = connection.getresponse()
+        content = answer.read()
+        for name in tags:
+            headers = {"Content-Type": _MANIFEST}
+            connection.request("PUT", f"/v2/{repository}/manifests/{name}", body=content, headers=headers)
+            answer = connection.getresponse()
+            answer.read()
+            if answer.status != 201:
+                raise SystemExit(f"the registry does not take the tag {name}: {answer.status}")
+    finally:
+        connection.close()
 
 
 def _start(program: str, command: _Command, folder: Path) -> tuple[subprocess.Popen[bytes], str]:

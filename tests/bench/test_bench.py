@@ -25,7 +25,7 @@ def test_a_scenario_runs_through_and_keeps_its_figures(name: str, tmp_path: Path
         check=False,
     )
     assert run.returncode == 0, run.stderr
-    found = json.loads((tmp_path / "results" / f"{name}.json").read_text())
+    [found] = json.loads((tmp_path / "results" / f"{name}.json").read_text())["outcomes"]
     assert found["rows"]
     assert all(row["medianWallSeconds"] > 0 for row in found["rows"])
     assert all(row["name"] in run.stdout for row in found["rows"])
