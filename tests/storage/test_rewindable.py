@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from provender.artifact.pack import Source
 from provender.artifact.publish import publish
+from provender.errors import IntegrityError
+from provender.oci import Descriptor
 from provender.storage.registry import HttpTransport, NoCredentials, RegistryClient
-from provender.storage.rewindable import FileReader, Rewindable
+from provender.storage.registry.sent_file import sent_file
+from provender.storage.rewindable import FileReader, HashedFile, Rewindable, Stamp
 from provender.storage.verify import BytesReader
 from provender.transfer.pool import Cancellation, Cancelled
 from provender.transfer.progress import WatchedContent, WatchedReader
 from support.readers import Stream
 from support.registry import Status, TestRegistry
 
-CONTENT = b"0123456789" * 100_000
+CONTENT = b"0123456789" * 150_000
+LAYER = Descriptor.of(CONTENT, "application/octet-stream")
 
 
 class Counted:
@@ -67,6 +73,80 @@ def test_what_can_start_again_says_so(path: Path) -> None:
         assert isinstance(WatchedContent(file, progress, 1, cancellation), Rewindable)
         assert not isinstance(WatchedReader(file, progress, 1, cancellation), Rewindable)
     assert not isinstance(Stream(CONTENT), Rewindable)
+
+
+def stamp_of(path: Path) -> Stamp:
+    with path.open("rb") as file:
+        return Stamp.of(file)
+
+
+def touch(path: Path, content: bytes) -> None:
+    """Write until the system gives the change another time, which may take as long as its clock is coarse."""
+    before = stamp_of(path)
+    for _ in range(500):
+        with path.open("r+b") as file:
+            file.write(content)
+        if stamp_of(path) != before:
+            return
+        time.sleep(0.01)
+    pytest.fail("a change leaves no trace here")
+
+
+@pytest.fixture
+def hashed(path: Path) -> Iterator[HashedFile]:
+    with HashedFile(str(path), LAYER.digest, stamp_of(path)) as file:
+        yield file
+
+
+def test_a_file_that_was_hashed_is_sent_as_it_is(hashed: HashedFile) -> None:
+    with TestRegistry() as registry, HttpTransport({}) as transport:
+        progress = Counted()
+        client = RegistryClient(registry.host, transport=transport, credentials=NoCredentials())
+        client.repository("acme/app").push(LAYER, WatchedContent(hashed, progress, 1, Cancellation()))
+        assert registry.blob("acme/app", LAYER.digest) == CONTENT
+        assert registry.count("PUT") == 1
+        assert progress.bytes == len(CONTENT)
+
+
+def test_it_is_sent_again_after_a_break(hashed: HashedFile) -> None:
+    with TestRegistry() as registry, HttpTransport({}) as transport:
+        registry.fault(("PUT", "/uploads/"), action=Status(503))
+        client = RegistryClient(registry.host, transport=transport, credentials=NoCredentials())
+        client.repository("acme/app").push(LAYER, hashed)
+        assert registry.blob("acme/app", LAYER.digest) == CONTENT
+
+
+def test_a_file_that_was_touched_since_is_read_and_hashed_again(path: Path, hashed: HashedFile) -> None:
+    assert sent_file(hashed, LAYER, "here") is not None
+    touch(path, b"x")
+    assert sent_file(hashed, LAYER, "here") is None
+
+
+def test_what_was_written_just_now_is_not_settled(path: Path) -> None:
+    assert not stamp_of(path).is_settled
+    assert stamp_of(path)._replace(mtime_ns=1, ctime_ns=1).is_settled
+
+
+@pytest.mark.parametrize("by", ["read", "pieces"])
+def test_the_end_of_a_file_that_changes_meanwhile_is_never_sent(path: Path, hashed: HashedFile, by: str) -> None:
+    body = sent_file(hashed, LAYER, "here")
+    assert body is not None
+    if by == "read":
+        assert body.read(1000) == CONTENT[:1000]
+    touch(path, b"x")
+    take: Callable[[], object] = (lambda: body.read(LAYER.size)) if by == "read" else (lambda: list(body.pieces()))
+    with pytest.raises(IntegrityError) as caught:
+        take()
+    assert caught.value.code == "digest-mismatch"
+    assert not body.is_verified
+
+
+def test_small_content_is_hashed_on_its_way(tmp_path: Path) -> None:
+    small = tmp_path / "small"
+    small.write_bytes(b"small")
+    descriptor = Descriptor.of(b"small", "application/octet-stream")
+    with HashedFile(str(small), descriptor.digest, stamp_of(small)) as content:
+        assert sent_file(content, descriptor, "here") is None
 
 
 def test_what_passes_twice_is_reported_once() -> None:

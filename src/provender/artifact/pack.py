@@ -23,6 +23,7 @@ from provender.errors import Conflict, IntegrityError, InvalidReference, NotFoun
 from provender.oci import Descriptor, Digest
 from provender.oci.annotations import TITLE, UNPACK, UNPACKED_DIGEST
 from provender.oci.media_types import LAYER_TAR, LAYER_TAR_GZIP, is_valid
+from provender.storage.rewindable import Stamp
 from provender.storage.ustar import END_OF_ARCHIVE, header, padding
 from provender.storage.verify import CHUNK_BYTES
 from provender.transfer.pool import Cancellation
@@ -60,6 +61,8 @@ class PackedLayer(msgspec.Struct, frozen=True):
 
     descriptor: Descriptor
     path: str
+    stamp: Stamp | None = None
+    """The file's, where its digest holds as long as it has this."""
 
 
 def pack(source: Source, scratch: str, *, epoch_s: int = 0, cancellation: Cancellation | None = None) -> PackedLayer:
@@ -81,17 +84,20 @@ def pack(source: Source, scratch: str, *, epoch_s: int = 0, cancellation: Cancel
     sha256 = hashlib.sha256()
     size = 0
     with open(source.path, "rb") as file:
+        stamp = Stamp.of(file)
+        is_settled = stamp.is_settled
         while chunk := file.read(CHUNK_BYTES):
             cancellation.check()
             sha256.update(chunk)
             size += len(chunk)
+        is_settled = is_settled and Stamp.of(file) == stamp
     descriptor = Descriptor(
         media_type=source.media_type or LAYER_TAR,
         digest=Digest(f"sha256:{sha256.hexdigest()}"),
         size=size,
         annotations={TITLE: source.title},
     )
-    return PackedLayer(descriptor, source.path)
+    return PackedLayer(descriptor, source.path, stamp if is_settled else None)
 
 
 def check_media_type(text: str, where: str) -> str:

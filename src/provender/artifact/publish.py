@@ -24,7 +24,7 @@ from provender.oci.annotations import COMPAT_TYPE, CREATED, TITLE
 from provender.oci.media_types import EMPTY, IMAGE_CONFIG, MANIFEST, UNKNOWN_ARTIFACT, UNKNOWN_CONFIG
 from provender.oci.reference import check_tag
 from provender.storage.abilities import Pusher
-from provender.storage.rewindable import FileReader, Rewindable
+from provender.storage.rewindable import FileReader, HashedFile, Rewindable
 from provender.storage.verify import BytesReader
 from provender.transfer.pool import Cancellation, run_all
 from provender.transfer.progress import NO_PROGRESS, Progress, WatchedContent
@@ -109,7 +109,7 @@ def publish(
             descriptors = [_EMPTY_EMBEDDED]
             blobs.append((EMPTY_DESCRIPTOR, EMPTY_BYTES))
         document = Document.author(_manifest(options, config, descriptors))
-        blobs += [(layer.descriptor, layer.path) for layer in layers]
+        blobs += [(layer.descriptor, layer) for layer in layers]
         work = _Work(target, progress, cancellation)
         unique = {descriptor.digest: (descriptor, content) for descriptor, content in blobs}
         run_all(
@@ -196,8 +196,8 @@ def _annotated(layer: PackedLayer, source: Source, options: PublishOptions) -> D
 
 def _config(
     options: PublishOptions, cancellation: Cancellation
-) -> tuple[Descriptor, list[tuple[Descriptor, str | bytes]]]:
-    """The config's descriptor, and the blob to push with the path of its file, or its bytes."""
+) -> tuple[Descriptor, list[tuple[Descriptor, bytes | PackedLayer]]]:
+    """The config's descriptor, and the blob to push with its file, or its bytes."""
     notes = dict(sorted(options.file_annotations.get(CONFIG_KEY, {}).items())) or None
     if options.config is not None:
         if os.path.isdir(options.config.path):
@@ -205,7 +205,7 @@ def _config(
         source = Source(path=options.config.path, title="config", media_type=options.config.media_type)
         packed = pack(source, "", cancellation=cancellation)
         config = msgspec.structs.replace(packed.descriptor, annotations=notes)
-        return config, [(config.bare, packed.path)]
+        return config, [(config.bare, packed)]
     if options.form == "image-config":
         config = Descriptor.of(_IMAGE_CONFIG_BYTES, IMAGE_CONFIG, annotations=notes)
         return config, [(config.bare, _IMAGE_CONFIG_BYTES)]
@@ -255,10 +255,10 @@ class _Work:
         self._progress = progress
         self._cancellation = cancellation
 
-    def task(self, descriptor: Descriptor, content: str | bytes) -> Callable[[], None]:
+    def task(self, descriptor: Descriptor, content: bytes | PackedLayer) -> Callable[[], None]:
         return lambda: self._push(descriptor, content)
 
-    def _push(self, descriptor: Descriptor, content: str | bytes) -> None:
+    def _push(self, descriptor: Descriptor, content: bytes | PackedLayer) -> None:
         self._cancellation.check()
         task = self._progress.start(descriptor.title or descriptor.digest.short, descriptor.size)
         with (
@@ -269,6 +269,10 @@ class _Work:
         self._progress.done(task)
 
 
-def _opened(content: str | bytes) -> Rewindable:
-    """The reader of bytes, or of the file at a path."""
-    return BytesReader(content) if isinstance(content, bytes) else FileReader(content)
+def _opened(content: bytes | PackedLayer) -> Rewindable:
+    """The reader of bytes, or of a layer's file."""
+    if isinstance(content, bytes):
+        return BytesReader(content)
+    if content.stamp is None:
+        return FileReader(content.path)
+    return HashedFile(content.path, content.descriptor.digest, content.stamp)

@@ -6,12 +6,18 @@ Content that is on disk or in memory can be read twice; content that arrives fro
 
 from __future__ import annotations
 
+import os
+import time
 from types import TracebackType
-from typing import IO, Protocol, Self, runtime_checkable
+from typing import IO, Final, NamedTuple, Protocol, Self, runtime_checkable
 
+from provender.oci import Digest
 from provender.storage.abilities import BlobReader
 
-__all__ = ["FileReader", "Rewindable"]
+__all__ = ["FileReader", "HashedContent", "HashedFile", "Rewindable", "Stamp"]
+
+# Within this time the clock of a file system may give two changes the same time.
+_UNSETTLED_NS: Final = 2_000_000_000
 
 
 @runtime_checkable
@@ -19,6 +25,40 @@ class Rewindable(BlobReader, Protocol):
     """A reader whose next `read` after `rewind` starts at the first byte again."""
 
     def rewind(self) -> None: ...
+
+
+@runtime_checkable
+class HashedContent(BlobReader, Protocol):
+    """Content of a file that was hashed before, and need not be again as long as nobody touched the file."""
+
+    def hashed_file(self, digest: Digest) -> IO[bytes] | None:
+        """The file, if it is still the one that had this digest; None if it has to be read to tell."""
+        ...
+
+    def passed(self, n: int) -> None:
+        """The next `n` bytes of it went where they were to go."""
+        ...
+
+
+class Stamp(NamedTuple):
+    """What the system says of a file, and changes whenever somebody writes to it."""
+
+    device: int
+    inode: int
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+
+    @classmethod
+    def of(cls, file: IO[bytes]) -> Stamp:
+        """The stamp of an open file."""
+        status = os.fstat(file.fileno())
+        return cls(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+
+    @property
+    def is_settled(self) -> bool:
+        """True if a change from now on gives another stamp."""
+        return max(self.mtime_ns, self.ctime_ns) < time.time_ns() - _UNSETTLED_NS
 
 
 class FileReader:
@@ -44,3 +84,19 @@ class FileReader:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
     ) -> None:
         self.close()
+
+
+class HashedFile(FileReader):
+    """A `HashedContent`: the file had `digest` when it had `stamp`, which was settled then."""
+
+    def __init__(self, path: str, digest: Digest, stamp: Stamp) -> None:
+        super().__init__(path)
+        self._digest = digest
+        self._stamp = stamp
+
+    def hashed_file(self, digest: Digest) -> IO[bytes] | None:
+        """The file, untouched."""
+        return self._file if digest == self._digest and Stamp.of(self._file) == self._stamp else None
+
+    def passed(self, n: int) -> None:
+        """Nothing: nobody watches."""

@@ -6,10 +6,11 @@ Methods are called from worker threads: an implementation has to be safe for tha
 from __future__ import annotations
 
 from types import TracebackType
-from typing import Protocol, Self
+from typing import IO, Protocol, Self
 
+from provender.oci import Digest
 from provender.storage.abilities import BlobReader
-from provender.storage.rewindable import Rewindable
+from provender.storage.rewindable import HashedContent, Rewindable
 from provender.transfer.pool import Cancellation
 
 __all__ = ["NO_PROGRESS", "JoinedProgress", "NoProgress", "Progress", "WatchedContent", "WatchedReader"]
@@ -107,6 +108,15 @@ class WatchedContent(WatchedReader):
         self._content = reader
         self._position = 0
         self._reported = 0
+
+    def hashed_file(self, digest: Digest) -> IO[bytes] | None:
+        """The file below, where there is one that was hashed (see `HashedContent`)."""
+        return self._content.hashed_file(digest) if isinstance(self._content, HashedContent) else None
+
+    def passed(self, n: int) -> None:
+        """Report what passes without being read."""
+        self._cancellation.check()
+        self._passed(n)
 
     def rewind(self) -> None:
         """Go on with the first byte."""

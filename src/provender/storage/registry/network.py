@@ -23,13 +23,23 @@ class Network:
 
     def addresses(self, host: str, port: int) -> list[str]:
         """The addresses of a host, in the order in which they are to be tried; OSError without any."""
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        # As bytes where that says the same: for text the resolver imports the tables of international names.
+        name = host.encode("ascii") if host.isascii() else host
+        found = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM)
         return list(dict.fromkeys(str(entry[4][0]) for entry in found))[:_MAX_ADDRESSES]
 
     def connect(self, address: str, port: int, *, timeout_s: float) -> socket.socket:
         """A connection to an address; OSError if there is none. Nothing waits in it for more to be sent along."""
-        raw = socket.create_connection((address, port), timeout_s)
-        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        numeric = socket.getaddrinfo(address.encode(), port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
+        family, kind, protocol, _, target = numeric[0]
+        raw = socket.socket(family, kind, protocol)
+        try:
+            raw.settimeout(timeout_s)
+            raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            raw.connect(target)
+        except BaseException:
+            raw.close()
+            raise
         return raw
 
     def permitted(self, host: str, port: int, led_by: str | None) -> list[str]:

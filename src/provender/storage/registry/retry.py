@@ -5,7 +5,6 @@ Registry layer, below the wire. Time and chance come in through `Timing`, so tha
 
 from __future__ import annotations
 
-import random
 import re
 import time
 from collections.abc import Callable, Mapping
@@ -27,13 +26,19 @@ _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ns|us|µs|μs|ms|s|m|h)")
 _UNITS: Final = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
+def _any_up_to(most: float) -> float:
+    import random
+
+    return random.SystemRandom().uniform(0, most)
+
+
 class Timing(msgspec.Struct, frozen=True, kw_only=True):
     """Clocks, sleep and chance. `jitter` gives a number between 0 and its argument."""
 
     sleep: Callable[[float], None] = time.sleep
     monotonic: Callable[[], float] = time.monotonic
     now: Callable[[], float] = time.time
-    jitter: Callable[[float], float] = lambda most: random.SystemRandom().uniform(0, most)
+    jitter: Callable[[float], float] = _any_up_to
 
 
 class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):

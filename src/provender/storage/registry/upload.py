@@ -27,6 +27,7 @@ from provender.storage.registry.quirks import (
     HostQuirks,
     contradicts,
 )
+from provender.storage.registry.sent_file import sent_file
 from provender.storage.registry.session import Call, Session
 from provender.storage.rewindable import Rewindable
 from provender.storage.verify import CHUNK_BYTES, BytesReader, VerifiedReader, read_all
@@ -240,7 +241,9 @@ class Uploader:
 
     def _put(self, location: str, descriptor: Descriptor, reader: BlobReader) -> None:
         """Send the content to an open upload, whole."""
-        body = _Withheld(VerifiedReader(reader, descriptor, where=self._where))
+        body = sent_file(reader, descriptor, self._where) or _Withheld(
+            VerifiedReader(reader, descriptor, where=self._where)
+        )
         call = msgspec.structs.replace(
             self._call,
             method="PUT",
