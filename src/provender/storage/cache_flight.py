@@ -19,14 +19,11 @@ from typing import Final
 from provender.errors import Unsupported
 from provender.oci import Descriptor, Digest
 from provender.storage.cache_partial import PARTIAL_FROM_BYTES, PartialFile
-from provender.storage.files import AtomicFile, FileLock, temporary_name
+from provender.storage.files import FileLock
 
 __all__ = ["Flight", "Flights"]
 
 _POLL_S: Final = 0.02
-# Below, another process brings in the same blob a second time: a lock file costs more. ext4 looks long for an inode
-# that was not freed a moment ago, so a thousand lock files made and removed triple the time of their blobs (measured).
-_LOCKED_FROM_BYTES: Final = 16 << 10
 
 
 class Flight:
@@ -37,8 +34,8 @@ class Flight:
 
     def __init__(
         self,
-        lock: FileLock | None,
-        file: AtomicFile | PartialFile,
+        lock: FileLock,
+        file: _LockedFile | PartialFile,
         landed: Callable[[], None],
         ended: Callable[[], None],
         rests: Callable[[], None],
@@ -135,8 +132,7 @@ class Flight:
                 self._file.keep()
             else:
                 self._file.discard()
-            if self._lock is not None:
-                self._lock.release()
+            self._lock.release()
             self._ended()
 
 
@@ -153,7 +149,7 @@ class Flights:
         self._all_ended = all_ended
         self._wait_s = wait_s
         self._stall_s = stall_s
-        self._changed = threading.Condition()
+        self._mutex = threading.Lock()
         self._mine: dict[Digest, int] = {}
         self._resting: set[Digest] = set()
 
@@ -162,27 +158,34 @@ class Flights:
     ) -> Flight | None:
         """A flight to `path`; None if the blob is there meanwhile, or the caller is to go on alone."""
         digest = descriptor.digest
-        if descriptor.size < _LOCKED_FROM_BYTES:
-            return self._begin_small(digest, path, is_there=is_there, landed=landed)
         name = f"{digest.algorithm}-{digest.encoded}"
-        lock = FileLock(f"{self._place}/locks/{name}", timeout_s=0, what="a download", remove=True, is_signed=False)
         is_large = descriptor.size >= PARTIAL_FROM_BYTES
-        growing = f"{self._place}/" + (f"partial/{digest.algorithm}/{digest.encoded}" if is_large else f"tmp/{name}")
+        if is_large:
+            growing = f"{self._place}/partial/{digest.algorithm}/{digest.encoded}"
+            lock = FileLock(f"{self._place}/locks/{name}", timeout_s=0, what="a download", remove=True, is_signed=False)
+        else:
+            growing = os.path.join(self._place, "tmp", name)
+            lock = FileLock(growing, timeout_s=0, what="a download", is_signed=False)
         try:
             if not self._acquire(lock, digest, growing):
                 return None
             flight = None
-            if not is_there():
-                # Ours alone while we hold the lock, so a file that lies there is a killed process's.
-                file = PartialFile(self._root, descriptor, Path(path)) if is_large else _fresh(path, growing)
-                flight = self._flight(digest, lock, file, landed)
+            if is_there():
+                if not is_large:
+                    os.unlink(growing)
+            else:
+                # Ours alone while we hold the lock, so what lies there is a killed process's.
+                file = PartialFile(self._root, descriptor, Path(path)) if is_large else _LockedFile(lock, growing, path)
+                flight = Flight(
+                    lock, file, landed, ended=lambda: self._forget(digest), rests=lambda: self._let_rest(digest)
+                )
         except (OSError, Unsupported):
             lock.release()
             return None
         if flight is None:
             lock.release()
             return None
-        with self._changed:
+        with self._mutex:
             self._mine[digest] = threading.get_ident()
         if flight.kept == descriptor.size:
             # Killed, or out of space, between the last byte and the name.
@@ -190,41 +193,11 @@ class Flights:
             return None
         return flight
 
-    def _begin_small(
-        self, digest: Digest, path: str, *, is_there: Callable[[], bool], landed: Callable[[], None]
-    ) -> Flight | None:
-        """A flight that only the threads of this process wait for."""
-        with self._changed:
-            is_free = self._changed.wait_for(
-                lambda: digest not in self._mine or self._mine[digest] == threading.get_ident(), self._stall_s
-            )
-            if not is_free or digest in self._mine:
-                return None
-            self._mine[digest] = threading.get_ident()
-        flight = None
-        try:
-            if not is_there():
-                # A name of its own: other processes may be at the same blob.
-                temporary = os.path.join(self._place, "tmp", temporary_name(digest.short))
-                file = AtomicFile(path, durable=False, temporary=temporary)
-                flight = self._flight(digest, None, file, landed)
-        except OSError:
-            return None
-        finally:
-            if flight is None:
-                self._forget(digest)
-        return flight
-
-    def _flight(
-        self, digest: Digest, lock: FileLock | None, file: AtomicFile | PartialFile, landed: Callable[[], None]
-    ) -> Flight:
-        return Flight(lock, file, landed, ended=lambda: self._forget(digest), rests=lambda: self._let_rest(digest))
-
     def _acquire(self, lock: FileLock, digest: Digest, temporary: str) -> bool:
         started_s = moved_s = time.monotonic()
         arrived = -1
         while not lock.try_acquire():
-            with self._changed:
+            with self._mutex:
                 if self._mine.get(digest) == threading.get_ident() or digest in self._resting:
                     return False  # we would wait for ourselves
             now_s = time.monotonic()
@@ -237,25 +210,48 @@ class Flights:
         return True
 
     def _forget(self, digest: Digest) -> None:
-        with self._changed:
+        with self._mutex:
             self._mine.pop(digest, None)
             self._resting.discard(digest)
             is_last = not self._mine
-            self._changed.notify_all()
         if is_last:
             self._all_ended()
 
     def _let_rest(self, digest: Digest) -> None:
-        with self._changed:
+        with self._mutex:
             self._resting.add(digest)
 
 
-def _fresh(path: str, temporary: str) -> AtomicFile:
-    try:
-        return AtomicFile(path, durable=False, temporary=temporary)
-    except FileExistsError:
-        os.unlink(temporary)
-        return AtomicFile(path, durable=False, temporary=temporary)
+class _LockedFile:
+    """The file of a small blob on its way, which is its own lock: ext4 looks long for an inode that was not freed a
+    moment ago, so a thousand lock files made and removed triple the time of their blobs (measured)."""
+
+    def __init__(self, lock: FileLock, path: str, final: str) -> None:
+        self._lock = lock
+        self._path = path
+        self._final = final
+        self._is_there = True
+        os.ftruncate(lock.fileno, 0)
+
+    def write(self, chunk: bytes) -> None:
+        """Append `chunk`, all of it."""
+        rest = memoryview(chunk)
+        while rest:
+            rest = rest[os.write(self._lock.fileno, rest) :]
+
+    def commit(self) -> None:
+        """Give the file its final name, replacing what has it now."""
+        if os.name == "nt":
+            self._lock.release()  # no file that is open can be renamed there
+        os.replace(self._path, self._final)
+        self._is_there = False
+
+    def discard(self) -> None:
+        """Leave nothing behind, unless it was committed."""
+        if self._is_there:
+            self._is_there = False
+            with suppress(OSError):
+                os.unlink(self._path)
 
 
 def _size(path: str) -> int:

@@ -156,6 +156,13 @@ class FileLock:
         self._remove = remove
         self._fd: int | None = None
 
+    @property
+    def fileno(self) -> int:
+        """The descriptor of the lock file, which the holder may write to unless it is signed."""
+        if self._fd is None:
+            raise ValueError("the lock is not held")
+        return self._fd
+
     def acquire(self) -> None:
         """Take the lock; Unavailable (code `locked`) after the timeout."""
         deadline = time.monotonic() + self._timeout_s
