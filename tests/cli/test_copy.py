@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from provender.storage.archive import ArchiveStorage
 from provender.storage.layout import LayoutStorage
 from support.command import provender
 from support.graphs import family, push, relations, walk
-from support.registry import TestRegistry
+from support.registry import TestRegistry, digest_of
 from support.registry_client import Repositories
 from support.workspace import InProcess, refused
 
@@ -212,3 +214,72 @@ def test_a_copy_that_cannot_be_made_writes_nothing(
     assert (result.status, result.error["code"]) == (status, code), result.stderr
     assert result.error["hint"]
     assert project.registry.tags("acme/app") == {}
+
+
+# Archives
+
+
+def test_an_archive_has_the_same_bytes_each_time_and_carries_everything(
+    project: InProcess, stored: Repositories
+) -> None:
+    layout = LayoutStorage(project.directory / "source", create=True)
+    family(layout)
+    lone = push(layout, "lone", artifact_type="application/vnd.dev.sigstore.bundle.v0.3+json")
+    layout.relate({layout.resolve("1.0").digest: [lone.descriptor]})
+    expected = relations(walk(layout, "1.0"))
+    project.prepare("copy", "layout:source:1.0", "layout:one.tar")
+    project.prepare("copy", "layout:source:1.0", "acme/app")
+    project.prepare("copy", "acme/app:1.0", "layout:two.tar")
+    first = (project.directory / "one.tar").read_bytes()
+    with tarfile.open(project.directory / "one.tar") as opened:
+        assert opened.getnames()[:2] == ["oci-layout", "index.json"]
+    assert relations(walk(ArchiveStorage(project.directory / "one.tar"), "1.0")) == expected
+    assert (project.directory / "two.tar").read_bytes() == first
+    refused(project.json("copy", "layout:source:1.0", "layout:one.tar"), 1, "archive-exists")
+    project.prepare("copy", "layout:source:1.0", "layout:one.tar", "--force")
+    assert (project.directory / "one.tar").read_bytes() == first
+    project.prepare("copy", "layout:one.tar:1.0", "acme/again")
+    assert relations(walk(stored(project.registry, "acme/again"), "1.0")) == expected
+
+
+def test_a_delta_says_what_it_lacks_and_needs_it_at_the_destination(project: InProcess) -> None:
+    layout = LayoutStorage(project.directory / "source", create=True)
+    base = os.urandom(100_000)
+    push(layout, "one", "1.0", layers=[base])
+    push(layout, "two", "2.0", layers=[base, os.urandom(90_000)])
+    project.prepare("copy", "layout:source:1.0", "layout:one.tar")
+    result = project.json("copy", "layout:source:2.0", "layout:two.tar", "--since", "layout:one.tar")
+    assert result.status == 0, result.stderr
+    assert [each["digest"] for each in result.json["lacks"]] == [digest_of(base)]
+    assert (project.directory / "two.tar").stat().st_size < 120_000
+    # A delta of a delta builds on both, as the inventory of the second says.
+    push(layout, "three", "3.0", layers=[base])
+    third = project.json("copy", "layout:source:3.0", "layout:three.tar", "--since", "layout:two.tar")
+    assert [each["digest"] for each in third.json["lacks"]] == [digest_of(base)]
+    refused(project.json("copy", "layout:two.tar:2.0", "acme/app"), 66, "delta-incomplete")
+    assert project.registry.count("(PUT|POST)") == 0
+    project.prepare("copy", "layout:one.tar:1.0", "acme/app")
+    again = project.json("copy", "layout:source:2.0", "layout:direct.tar", "--since", "acme/app")
+    assert [each["digest"] for each in again.json["lacks"]] == [digest_of(base)]
+    project.prepare("copy", "layout:two.tar:2.0", "acme/app")
+    project.prepare("pull", "acme/app:2.0", "-o", "out")
+
+
+def test_a_wrong_byte_in_an_archive_is_found_before_anything_is_sent(project: InProcess) -> None:
+    layout = LayoutStorage(project.directory / "source", create=True)
+    content = os.urandom(70_000)
+    push(layout, "one", "1.0", layers=[content])
+    project.prepare("copy", "layout:source:1.0", "layout:one.tar")
+    raw = bytearray((project.directory / "one.tar").read_bytes())
+    raw[raw.index(content) + 5] ^= 1
+    (project.directory / "one.tar").write_bytes(raw)
+    refused(project.json("copy", "layout:one.tar:1.0", "acme/app"), 65, "digest-mismatch")
+    assert project.registry.count("(PUT|POST)") == 0
+
+
+def test_an_archive_that_fails_leaves_no_file(project: InProcess) -> None:
+    layout = LayoutStorage(project.directory / "source", create=True)
+    layer = push(layout, "one", "1.0", layers=[b"right"]).manifest().layers[1]
+    (project.directory / "source/blobs/sha256" / layer.digest.encoded).write_bytes(b"wrong")
+    refused(project.json("copy", "layout:source:1.0", "layout:one.tar"), 65, "digest-mismatch")
+    assert [path.name for path in project.directory.iterdir()] == ["source"]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from provender.cli.archiving import archive_path, check_archive, write_archive_file
 from provender.cli.console import Console, counted
 from provender.cli.copy_view import show_copy, show_plan, show_unchanged
 from provender.cli.options import console_of, jobs_option, output_options, registry_options
@@ -35,7 +36,8 @@ if TYPE_CHECKING:
     "--platform", "platforms", multiple=True, metavar="OS/ARCH[/VARIANT]", help="Only this platform (repeatable)."
 )
 @click.option("--tag", "tags", multiple=True, help="A further tag at the destination (repeatable).")
-@click.option("--force", is_flag=True, help="Look below what is there already, and repair what is incomplete.")
+@click.option("--force", is_flag=True, help="Repair what is incomplete below what is there; replace an archive.")
+@click.option("--since", metavar="REFERENCE", help="Into an archive: leave out large blobs that are there already.")
 @click.option("--fast", is_flag=True, help="Do nothing if the destination's tag names the same digest already.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be copied.")
 @click.option("--include-foreign", is_flag=True, help="Copy layers that are not to be distributed, too.")
@@ -57,6 +59,7 @@ def command(
     platforms: tuple[str, ...],
     tags: tuple[str, ...],
     force: bool,
+    since: str | None,
     fast: bool,
     dry_run: bool,
     include_foreign: bool,
@@ -73,13 +76,18 @@ def command(
     already is not sent again, and a registry takes blobs over from its other repositories by itself. Without a tag at
     the destination the source's is kept.
 
+    A destination layout:FILE.tar is one archive, written front to back, the same bytes for the same content, with an
+    inventory. With --since (the destination's repository, or an earlier archive) it lacks the large blobs that are
+    there. What comes from an archive is verified as a whole before anything of it is sent.
+
     With one --platform its manifest is copied; with several a new index is made, whose digest is another one.
 
     \b
     Example:
       provender copy ghcr.io/acme/app:1.2.0 registry.example/mirror/app
       provender copy ghcr.io/acme/app:1.2.0 layout:./bundle --platform linux/amd64 --platform linux/arm64
-      provender copy layout:./bundle.tar:1.2.0 registry.example/app --to-authfile ci-auth.json
+      provender copy ghcr.io/acme/app:1.2.0 layout:./app.tar --since layout:./last.tar
+      provender copy layout:./app.tar:1.2.0 registry.example/app --to-authfile ci-auth.json
     """
     from provender.errors import VerificationFailed
     from provender.oci import Platform, Reference
@@ -98,12 +106,15 @@ def command(
         related=Related.parse(related), foreign=include_foreign, digest_tags=not no_digest_tags, jobs=jobs
     )
     machines = [Platform.parse(text) for text in platforms]
+    path = archive_path(target)
+    if since is not None and path is None:
+        raise click.UsageError("--since is for archives: name a destination such as layout:./app.tar")
     from_side, to_side = sides_of(sides)
     with two_sides(
         console, ((from_side, asked), (to_side, target)), registries=registries, plain_http=plain_http, jobs=jobs
     ) as (from_storages, to_storages):
         reading = from_storages.open(asked)
-        writing = _writing(to_storages, target, dry_run=dry_run)
+        writing = _writing(to_storages, target, dry_run=dry_run or path is not None)
         if fast and not machines:
             digest = _same(reading, writing, wanted, names)
             if digest is not None:
@@ -111,11 +122,16 @@ def command(
                 return
         graph, narrowed = _graph(console, reading, wanted, names, options=options, machines=machines)
         _tell_left_out(console, graph)
+        if path is not None and not dry_run:
+            base = None if since is None else (to_storages, Reference.parse(since))
+            write_archive_file(console, graph, reading, path, since=base, force=force, jobs=jobs)
+            return
         plan = missing(graph, writing, options=PlanOptions(is_thorough=force, probe_blobs=dry_run, jobs=jobs))
         if dry_run:
             show_plan(console, target, plan, narrowed)
             return
         place = to_storages.open(target, create=True).writable
+        check_archive(graph, reading, place)
         try:
             report = _carry_out(console, plan, reading, place, jobs=jobs, lists=not no_require_listing)
         except VerificationFailed as error:

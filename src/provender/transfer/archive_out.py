@@ -1,0 +1,193 @@
+"""A graph written as one archive: an OCI layout in a tar, streamed from the source, with an inventory. Transfer layer.
+
+An archive may leave out large blobs that the other side has; its inventory then says exactly which. Documents and small
+blobs are always in it, so that it can be read and judged by itself.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from functools import partial
+from typing import Final, Protocol
+
+import msgspec
+
+from provender.errors import InvalidDocument, NotFound, ProvenderError
+from provender.oci import EMPTY_BYTES, EMPTY_DESCRIPTOR, Descriptor, Digest, Document, Manifest
+from provender.oci.annotations import REF_NAME
+from provender.oci.document import parse_json
+from provender.oci.media_types import MANIFEST
+from provender.storage.abilities import BlobReader, Fetcher, Resolver
+from provender.storage.archive_writer import Part, Writable, write_archive
+from provender.storage.fallback_index import adding
+from provender.storage.layout_index import fallback_tag
+from provender.storage.verify import BytesReader, read_all
+from provender.transfer.graph import Graph
+from provender.transfer.pool import Cancellation, run_all
+
+__all__ = ["INVENTORY_TAG", "INVENTORY_TYPE", "Archived", "archive", "blobs_at", "verify_blobs"]
+
+INVENTORY_TYPE: Final = "application/vnd.provender.inventory.v1+json"
+INVENTORY_TAG: Final = "provender.inventory"
+
+_MAX_INVENTORY_BYTES: Final = 64 << 20
+# Less than this is sent without asking whether it is there, so it has to be in the archive.
+_LEAST_LEFT_OUT: Final = 64 << 10
+
+
+class Archived(msgspec.Struct, frozen=True, kw_only=True):
+    """What an archive has: documents and blobs in it, their bytes, and the blobs that were left out."""
+
+    documents: int
+    blobs: int
+    content_bytes: int
+    left_out: tuple[Descriptor, ...]
+
+
+class _Source(Fetcher, Resolver, Protocol):
+    """What is read from."""
+
+
+def blobs_at(
+    graph: Graph, other: _Source, *, jobs: int = 8, cancellation: Cancellation | None = None
+) -> frozenset[Digest]:
+    """The large blobs of `graph` that the other side has: a destination, or an earlier archive and what that built on.
+
+    Raises whatever a look-up raises: what is not known to be there is no reason to leave anything out.
+    """
+    large = [node.content for node in graph.blobs if node.descriptor.size >= _LEAST_LEFT_OUT]
+    told = _told_by_inventory(other)
+    asked = [each for each in large if each.digest not in told]
+    found = run_all([partial(other.exists, each) for each in asked], jobs=jobs, cancellation=cancellation)
+    there = {each.digest for each, is_there in zip(asked, found, strict=True) if is_there}
+    return frozenset(there | {each.digest for each in large if each.digest in told})
+
+
+def archive(graph: Graph, source: _Source, out: Writable, *, without: frozenset[Digest] = frozenset()) -> Archived:
+    """Write `graph` as an archive to `out`, without these blobs; every byte is verified on its way.
+
+    The same graph gives the same bytes. After an error what was written is to be thrown away.
+    """
+    entries: list[Descriptor] = []
+    documents = list(graph.documents.values())
+    tagged: set[Digest] = set()
+    for tag, digest in _tags(graph).items():
+        entries.append(_named(graph.documents[digest], tag))
+        tagged.add(digest)
+    for subject, document in _fallback_indexes(graph):
+        documents.append(document)
+        entries.append(_named(document, fallback_tag(subject)))
+    roots = {root.digest for root in graph.roots}
+    for node in sorted(graph.by_digest.values(), key=lambda node: node.digest):
+        if node.digest not in tagged and (node.subject is not None or node.digest in roots):
+            described = msgspec.structs.replace(node.descriptor, artifact_type=node.artifact_type)
+            entries.append(described)
+    left_out = tuple(node.content for node in graph.blobs if node.digest in without)
+    inventory, blobs = _inventory(graph, without)
+    documents.append(inventory)
+    entries.append(_named(inventory, INVENTORY_TAG))
+    parts = [Part(each.descriptor, partial(BytesReader, each.raw)) for each in documents]
+    kept = [node for node in graph.blobs if node.digest not in without]
+    parts += [Part(node.content, _opening(source, node.descriptor, node.content)) for node in kept]
+    parts += [Part(descriptor, partial(BytesReader, content)) for descriptor, content in blobs]
+    write_archive(out, entries, parts)
+    size = sum(part.descriptor.size for part in parts)
+    return Archived(documents=len(documents), blobs=len(kept), content_bytes=size, left_out=left_out)
+
+
+def verify_blobs(graph: Graph, source: _Source, *, cancellation: Cancellation | None = None) -> list[Descriptor]:
+    """Read every blob of `graph` that the archive `source` has to its end; those that it lacks.
+
+    Raises IntegrityError for the first wrong byte. Documents were verified when they were read.
+    """
+    lacking = []
+    for node in graph.blobs:
+        if cancellation is not None:
+            cancellation.check()
+        if node.descriptor.data is not None or node.digest == EMPTY_DESCRIPTOR.digest:
+            continue
+        try:
+            with source.fetch(node.content) as reader:
+                _drain(reader)
+        except NotFound:
+            lacking.append(node.content)
+    return lacking
+
+
+def _drain(reader: BlobReader) -> None:
+    while reader.read(1 << 20):
+        pass
+
+
+def _tags(graph: Graph) -> dict[str, Digest]:
+    """Every tag of the archive, sorted: those of roots outrank digest tags of the same name."""
+    found = {edge.tag: edge.digest for edge in graph.edges if edge.tag is not None}
+    found |= {tag: root.digest for root in graph.roots for tag in root.tags}
+    return dict(sorted(found.items()))
+
+
+def _named(document: Document, tag: str) -> Descriptor:
+    return msgspec.structs.replace(document.descriptor, annotations={REF_NAME: tag})
+
+
+def _fallback_indexes(graph: Graph) -> list[tuple[Digest, Document]]:
+    """Lists for referrers whose manifests do not name their subject."""
+    groups: dict[Digest, list[Descriptor]] = {}
+    for edge in graph.edges:
+        if edge.entry is not None:
+            groups.setdefault(edge.owner, []).append(edge.entry)
+    made = ((subject, adding(None, entries)) for subject, entries in sorted(groups.items()))
+    return [(subject, document) for subject, document in made if document is not None]
+
+
+def _opening(source: Fetcher, described: Descriptor, content: Descriptor) -> Callable[[], BlobReader]:
+    embedded = described.embedded()
+    if embedded is None and described.digest == EMPTY_DESCRIPTOR.digest:
+        embedded = EMPTY_BYTES
+    return partial(source.fetch, content) if embedded is None else partial(BytesReader, embedded)
+
+
+def _inventory(graph: Graph, without: frozenset[Digest]) -> tuple[Document, list[tuple[Descriptor, bytes]]]:
+    """The manifest of the inventory, and its blobs."""
+    rows = {
+        node.digest: {"digest": node.digest, "size": node.descriptor.size, "isHere": node.digest not in without}
+        for node in graph.nodes
+    }
+    content = {"version": 1, "content": [rows[digest] for digest in sorted(rows)]}
+    raw = json.dumps(content, separators=(",", ":")).encode()
+    layer = Descriptor.of(raw, INVENTORY_TYPE)
+    document = Document.author(
+        Manifest(
+            schema_version=2,
+            media_type=MANIFEST,
+            artifact_type=INVENTORY_TYPE,
+            config=EMPTY_DESCRIPTOR,
+            layers=(layer,),
+        )
+    )
+    return document, [(EMPTY_DESCRIPTOR, EMPTY_BYTES), (layer, raw)]
+
+
+def _told_by_inventory(other: _Source) -> frozenset[str]:
+    """The digests that an earlier archive has or built on; nothing for a place without an inventory."""
+    try:
+        manifest = other.resolve(INVENTORY_TAG).manifest()
+    except NotFound:
+        return frozenset()
+    if manifest.effective_type != INVENTORY_TYPE or len(manifest.layers) != 1:
+        return frozenset()
+    with other.fetch(manifest.layers[0]) as reader:
+        fields = parse_json(read_all(reader, _MAX_INVENTORY_BYTES), "the inventory")
+    rows = fields.get("content")
+    if fields.get("version") != 1 or not isinstance(rows, list):
+        raise _unreadable()
+    return frozenset(str(row["digest"]) for row in rows if isinstance(row, dict) and "digest" in row)
+
+
+def _unreadable() -> ProvenderError:
+    return InvalidDocument(
+        "the inventory cannot be read",
+        code="invalid-inventory",
+        hint="it is of a newer provender, or damaged; name the destination itself",
+    )
