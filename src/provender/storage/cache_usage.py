@@ -20,6 +20,7 @@ from provender.storage.files import FileLock
 
 __all__ = ["CacheUsage"]
 
+_FLAGS: Final[int] = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 _LOCK_TIMEOUT_S: Final = 5.0
 _LEFTOVER_AGE_S: Final = 24 * 3600
 _MOST_WAITING_BYTES: Final = 64 << 20  # that a killed process may leave uncounted
@@ -112,14 +113,22 @@ class CacheUsage:
 
     def _read(self) -> int | None:
         try:
-            text = Path(f"{self._where}/usage").read_bytes()[:20]
+            fd = os.open(f"{self._where}/usage", os.O_RDONLY | _FLAGS)
         except OSError:
             return None
+        try:
+            text = os.read(fd, 20)
+        finally:
+            os.close(fd)
         return int(text) if text.isdigit() else None
 
     def _write(self, total: int) -> None:
         # Not atomic: whoever reads a damaged count counts again.
-        Path(f"{self._where}/usage").write_bytes(str(total).encode())
+        fd = os.open(f"{self._where}/usage", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _FLAGS, 0o644)
+        try:
+            os.write(fd, str(total).encode())
+        finally:
+            os.close(fd)
 
 
 def _scan(directory: Path) -> list[os.DirEntry[str]]:
