@@ -247,3 +247,30 @@ def test_what_is_deleted_leaves_the_list_of_referrers(place: str, sample: Path, 
     second = succeed("attach", f"{place}:1.0", "-a", "k=v", *arguments).json["digest"]
     succeed("delete", f"{place}@{first}", "--force")
     assert oras_tree(oras, f"{place}:1.0") == below(discover(f"{place}:1.0")) == {second}
+
+
+def test_archives_are_restored_by_oras_and_read_from_oras(
+    vectors: Path, place: str, tmp_path: Path, oras: Program
+) -> None:
+    source = f"layout:{vectors}/oras-layouts/artifacts:v1.3.8"
+    before = bare(discover(source))
+    succeed("copy", source, f"layout:{tmp_path}/ours.tar")
+    oras.run("restore", "--plain-http", "--input", tmp_path / "ours.tar", f"{place}:v1.3.8")
+    assert bare(discover(f"{place}:v1.3.8")) == before
+    oras.run("backup", "--plain-http", "--include-referrers", "--output", tmp_path / "theirs.tar", f"{place}:v1.3.8")
+    succeed("copy", f"layout:{tmp_path}/theirs.tar:v1.3.8", f"{place}-back")
+    assert bare(discover(f"{place}-back:v1.3.8")) == before
+
+
+def test_skopeo_and_regctl_read_our_archives(
+    vectors: Path, place: str, tmp_path: Path, skopeo: Program, regctl: Program
+) -> None:
+    source = f"layout:{vectors}/oras-layouts/artifacts:v1.3.8"
+    digest = succeed("resolve", source).stdout.strip()
+    archive = tmp_path / "ours.tar"
+    succeed("copy", source, f"layout:{archive}")
+    regctl_run(regctl, place.partition("/")[0], "image", "import", "--name", "v1.3.8", f"{place}:v1.3.8", str(archive))
+    assert succeed("resolve", f"{place}:v1.3.8").stdout.strip() == digest
+    options = ("--insecure-policy", "copy", "--all", "--preserve-digests")
+    skopeo.run(*options, f"oci-archive:{archive}:v1.3.8", f"oci:{tmp_path}/skopeo:v1.3.8")
+    assert succeed("resolve", f"layout:{tmp_path}/skopeo:v1.3.8").stdout.strip() == digest
