@@ -109,6 +109,27 @@ def test_an_interrupt_at_any_line_leaves_all_old_or_all_new(scene: Scene, share:
     assert False in outcomes
 
 
+def test_an_interrupted_lock_is_the_old_one_or_the_new_one(scene: Scene) -> None:
+    def written() -> bytes:
+        return scene.project.path(LOCK_NAME).read_bytes()
+
+    before = written()
+    scene.go_on()
+    with Interrupt(-1) as tracer:
+        scene.project.sync(jobs=1, lock_only=True)
+    after = written()
+    assert before != after
+    seen = set()
+    for at in points(tracer.lines):
+        scene.project.path(LOCK_NAME).write_bytes(before)
+        with suppress(KeyboardInterrupt), Interrupt(at):
+            scene.project.sync(jobs=1, lock_only=True)
+        assert written() in (before, after), at
+        assert scene.project.leftovers() == [], at
+        seen.add(written())
+    assert seen == {before, after}
+
+
 def test_an_interrupt_after_the_lock_is_written_comes_too_late(scene: Scene) -> None:
     scene.go_on()
     with Interrupt(-1, only=frozenset({"_conclude", "finish", "prune", "_gone"})) as tracer:
