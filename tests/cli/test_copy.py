@@ -9,8 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from provender.artifact.compression import open_stream
+from provender.artifact.limits import DEFAULT_LIMITS
 from provender.storage.archive import ArchiveStorage
 from provender.storage.layout import LayoutStorage
+from provender.storage.verify import BytesReader, read_all
 from support.command import provender
 from support.graphs import family, push, relations, walk
 from support.registry import TestRegistry, digest_of
@@ -283,3 +286,18 @@ def test_an_archive_that_fails_leaves_no_file(project: InProcess) -> None:
     (project.directory / "source/blobs/sha256" / layer.digest.encoded).write_bytes(b"wrong")
     refused(project.json("copy", "layout:source:1.0", "layout:one.tar"), 65, "digest-mismatch")
     assert [path.name for path in project.directory.iterdir()] == ["source"]
+
+
+def test_a_compressed_archive_is_the_same_archive(project: InProcess) -> None:
+    layout = LayoutStorage(project.directory / "source", create=True)
+    push(layout, "one", "1.0", layers=[bytes(200_000)])
+    project.prepare("copy", "layout:source:1.0", "layout:one.tar")
+    for _ in range(2):
+        project.prepare("copy", "layout:source:1.0", "layout:one.tar.zst", "--force")
+    compressed = (project.directory / "one.tar.zst").read_bytes()
+    assert len(compressed) < 20_000
+    stream = open_stream(BytesReader(compressed), "zstd", DEFAULT_LIMITS, where="it")
+    assert read_all(stream, 1 << 20) == (project.directory / "one.tar").read_bytes()
+    unreadable = project.json("copy", "layout:one.tar.zst:1.0", "acme/app")
+    assert unreadable.status == 69
+    assert "unzstd" in unreadable.error["hint"]

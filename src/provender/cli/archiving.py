@@ -10,6 +10,7 @@ from provender.cli.console import Console, counted, human_bytes
 if TYPE_CHECKING:
     from provender.oci import Digest, Reference
     from provender.storage.abilities import Fetcher
+    from provender.storage.archive_writer import Compression
     from provender.storage.open import Opened, Storages
     from provender.transfer.archive_out import Archived
     from provender.transfer.graph import Graph
@@ -20,7 +21,7 @@ __all__ = ["archive_path", "check_archive", "write_archive_file"]
 def archive_path(target: Reference) -> Path | None:
     """The file of a destination that is an archive; None for any other."""
     path = Path(target.registry)
-    is_archive = target.kind == "layout" and path.suffix == ".tar" and not path.is_dir()
+    is_archive = target.kind == "layout" and path.name.endswith((".tar", ".tar.zst")) and not path.is_dir()
     return path if is_archive else None
 
 
@@ -50,7 +51,8 @@ def write_archive_file(
     if since is not None:
         without = blobs_at(graph, since[0].open(since[1]).storage, jobs=jobs)
     with AtomicFile(path) as file:
-        written = archive(graph, reading.storage, file, without=without)
+        compression: Compression = "zstd" if path.suffix == ".zst" else "none"
+        written = archive(graph, reading.storage, file, without=without, compression=compression)
         file.commit()
     console.stop_progress()
     _show(console, graph, path, written)

@@ -19,7 +19,7 @@ from provender.oci.annotations import REF_NAME
 from provender.oci.document import parse_json
 from provender.oci.media_types import MANIFEST
 from provender.storage.abilities import BlobReader, Fetcher, Resolver
-from provender.storage.archive_writer import Part, Writable, write_archive
+from provender.storage.archive_writer import Compression, Part, Writable, write_archive
 from provender.storage.fallback_index import adding
 from provender.storage.layout_index import fallback_tag
 from provender.storage.verify import BytesReader, read_all
@@ -64,7 +64,14 @@ def blobs_at(
     return frozenset(there | {each.digest for each in large if each.digest in told})
 
 
-def archive(graph: Graph, source: _Source, out: Writable, *, without: frozenset[Digest] = frozenset()) -> Archived:
+def archive(
+    graph: Graph,
+    source: _Source,
+    out: Writable,
+    *,
+    without: frozenset[Digest] = frozenset(),
+    compression: Compression = "none",
+) -> Archived:
     """Write `graph` as an archive to `out`, without these blobs; every byte is verified on its way.
 
     The same graph gives the same bytes. After an error what was written is to be thrown away.
@@ -91,7 +98,7 @@ def archive(graph: Graph, source: _Source, out: Writable, *, without: frozenset[
     kept = [node for node in graph.blobs if node.digest not in without]
     parts += [Part(node.content, _opening(source, node.descriptor, node.content)) for node in kept]
     parts += [Part(descriptor, partial(BytesReader, content)) for descriptor, content in blobs]
-    write_archive(out, entries, parts)
+    write_archive(out, entries, parts, compression=compression)
     size = sum(part.descriptor.size for part in parts)
     return Archived(documents=len(documents), blobs=len(kept), content_bytes=size, left_out=left_out)
 

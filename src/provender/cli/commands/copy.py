@@ -76,9 +76,9 @@ def command(
     already is not sent again, and a registry takes blobs over from its other repositories by itself. Without a tag at
     the destination the source's is kept.
 
-    A destination layout:FILE.tar is one archive, written front to back, the same bytes for the same content, with an
-    inventory. With --since (the destination's repository, or an earlier archive) it lacks the large blobs that are
-    there. What comes from an archive is verified as a whole before anything of it is sent.
+    A destination layout:FILE.tar (or .tar.zst) is one archive, written front to back, the same bytes for the same
+    content, with an inventory. With --since (the destination's repository, or an earlier archive) it lacks the large
+    blobs that are there. What comes from an archive is verified as a whole before anything of it is sent.
 
     With one --platform its manifest is copied; with several a new index is made, whose digest is another one.
 
@@ -114,7 +114,7 @@ def command(
         console, ((from_side, asked), (to_side, target)), registries=registries, plain_http=plain_http, jobs=jobs
     ) as (from_storages, to_storages):
         reading = from_storages.open(asked)
-        writing = _writing(to_storages, target, dry_run=dry_run or path is not None)
+        writing = _writing(to_storages, target, is_archive=path is not None, dry_run=dry_run)
         if fast and not machines:
             digest = _same(reading, writing, wanted, names)
             if digest is not None:
@@ -210,17 +210,18 @@ def _tell_left_out(console: Console, graph: Graph) -> None:
             console.warning(f"left out: {left.digest} ({left.reason}: {left.detail})")
 
 
-def _writing(storages: Storages, target: Reference, *, dry_run: bool) -> PlanDestination:
-    """The destination; a dry run makes none, so what is not there is an empty one."""
+def _writing(storages: Storages, target: Reference, *, is_archive: bool, dry_run: bool) -> PlanDestination:
+    """The destination; a dry run makes none, so what is not there is an empty one, as every archive is at first."""
     from provender.errors import NotFound
+    from provender.storage.memory import MemoryStorage
 
+    if is_archive:
+        return MemoryStorage()
     if not dry_run:
         return storages.open(target, create=True).writable
     try:
         return storages.open(target).storage
     except NotFound:
-        from provender.storage.memory import MemoryStorage
-
         return MemoryStorage()
 
 
