@@ -10,6 +10,8 @@ import pytest
 
 from provender.errors import IntegrityError, InvalidProject, NotFound, ProvenderError, Unavailable
 from provender.project.addresses import check_git_url, git_transport
+from support.files_server import FilesServer
+from support.git_http import GitHttpServer
 from support.local_project import LocalProject
 from support.repository import Repository
 
@@ -377,3 +379,62 @@ def test_a_failure_of_the_last_dependency_changes_nothing(project: LocalProject,
     project.depend(a={"git": repository.url, "tag": "v0.4.0"}, x="acme/x:1.0.0", z={"git": repository.url, "tag": "no"})
     refused(project, NotFound, "no-such-ref")
     assert not project.path("vendor").exists()
+
+
+# --- over HTTP
+
+
+def test_a_repository_behind_a_login_is_reached_by_the_users_own_helper_and_never_by_a_prompt(
+    project: LocalProject, repository: Repository, tmp_path: Path
+) -> None:
+    project.publish("x", "1.0.0", {"a.txt": "one"})
+    with GitHttpServer(tmp_path, login=("me", "secret")) as server:
+        project.depend(rules={"git": f"{server.url}/remote/.git", "tag": "v0.4.0"}, x="acme/x:1.0.0")
+        error = refused(project, ProvenderError, "git-failed")
+        assert "credential" in (error.hint or "")
+        assert "secret" not in str(error)
+        helper = tmp_path / "helper.sh"
+        helper.write_text("#!/bin/sh\necho username=me\necho password=secret\n")
+        helper.chmod(0o755)
+        (tmp_path / ".gitconfig").write_text(f"[credential]\n\thelper = {helper}\n")
+        assert project.actions() == {"vendor/rules": "installed", "vendor/x": "installed"}
+        assert project.files("vendor/rules")["README.md"] == "one\n"
+        assert "secret" not in (project.directory / "provender.lock").read_text()
+        asked = len(server.asked)
+        assert set(project.actions().values()) == {"unchanged"}
+        assert len(server.asked) == asked
+
+
+def test_a_tag_over_http_costs_few_requests_and_a_locked_commit_fewer(
+    project: LocalProject, repository: Repository, tmp_path: Path
+) -> None:
+    with GitHttpServer(tmp_path) as server:
+        wish = {"git": f"{server.url}/remote/.git", "tag": "v0.4.0"}
+        project.depend(a={**wish, "root": "policies"}, b={**wish, "root": "bin"})
+        project.sync()
+        # Two questions for the tags, at most three for the commit, at most two for the files of each part.
+        assert len(server.asked) <= 2 + 3 + 4
+        del server.asked[:]
+        for name in ("a", "b"):
+            for path in project.path(f"vendor/{name}").iterdir():
+                path.unlink()
+        project.sync(locked=True)
+        assert server.asked == []
+
+
+def test_a_server_without_single_commits_gives_all_of_them(
+    project: LocalProject, repository: Repository, tmp_path: Path
+) -> None:
+    """The dumb protocol: files of a bare repository behind any web server."""
+    first = repository.git("rev-parse", "HEAD~1")
+    bare = tmp_path / "bare"
+    repository.git("clone", "--quiet", "--bare", str(repository.directory), str(bare))
+    repository.git("--git-dir=.", "update-server-info", directory=bare)
+    with FilesServer() as server:
+        for path in bare.rglob("*"):
+            if path.is_file():
+                server.files[f"/x.git/{path.relative_to(bare)}"] = path.read_bytes()
+                server.files[f"/x.git/{path.relative_to(bare)}?service=git-upload-pack"] = path.read_bytes()
+        project.depend(rules={"git": f"{server.url}/x.git", "commit": first, "exclude": ["bin"]})
+        project.sync()
+    assert project.files("vendor/rules")["README.md"] == "one\n"

@@ -118,14 +118,18 @@ class Clone:
         if self.has(commit):
             return
         self.point()
+        was_partial = self._is_partial()
         how = ("--filter=blob:none",) if is_partial else ()
         status, said = self._fetch("--depth=1", *how, given=(commit,))
         if status == 0 and self.has(commit):
             return
-        # A server that gives no single commits, or no shallow history, gives everything.
-        status, said = self._fetch(
-            "--filter=blob:none", "--force", refspecs=("+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
-        )
+        # A server that gives no single commits, or no shallow history, gives everything. One that only has files to
+        # give must not be asked through a partial clone: git would ask it for ever.
+        if is_partial and not was_partial:
+            self._attempt("config", "--local", "--remove-section", "remote.origin")
+            self._attempt("config", "--local", "--unset", "extensions.partialClone")
+            self.point()
+        status, said = self._fetch("--force", refspecs=("+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"))
         if status:
             raise failed(("fetch",), status, said).at(self._shown)
         if not self.has(commit):
@@ -203,6 +207,9 @@ class Clone:
     def has(self, commit: str) -> bool:
         """True if the commit is here, with its trees."""
         return self._attempt("cat-file", "-e", f"{commit}^{{tree}}")[0] == 0
+
+    def _is_partial(self) -> bool:
+        return self._attempt("config", "--local", "--get", "remote.origin.promisor")[0] == 0
 
     def point(self) -> None:
         """Have the address in the configuration: a partial clone needs a remote by name."""
