@@ -285,7 +285,7 @@ def test_a_reader_that_goes_away_ends_it_quietly(
     # Without its buffer Python takes a part that was written for the whole, and never hears of the reader.
     monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
     digest = publish(project.registry, "acme/many", "v0", {"a": b"a"})
-    tags = project.registry.content.repository("acme/many").tags
+    tags = project.registry.content.repository("acme/many").tag_digests
     tags.update({f"v{number}-{'x' * 90}": digest for number in range(3000)})
     status, read, err = closing_early(project, *arguments)
     assert (status, err) == (141, "")

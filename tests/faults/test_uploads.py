@@ -65,7 +65,7 @@ def test_f18_a_restart_of_the_registry_loses_the_upload_and_not_the_run(
 ) -> None:
     repository.push(Descriptor.of(b"before", "x/y"), BytesReader(b"before"))
     registry.fault(("PUT", "/uploads/"), action=Reset(-1))
-    connect.on_sleep = registry.content.uploads.clear
+    connect.on_sleep = registry.content.lose_uploads
     repository.push(BLOB, BytesReader(CONTENT))
     assert is_stored(registry)
 
@@ -73,8 +73,7 @@ def test_f18_a_restart_of_the_registry_loses_the_upload_and_not_the_run(
 def test_f23_a_location_on_another_host_gets_no_credentials(connect: Connector, elsewhere: TestRegistry) -> None:
     with TestRegistry(auth="basic") as registry:
         repository = connect(registry, connect.user(registry)).repository("acme/app")
-        target = f"{elsewhere.url}/v2/acme/app/blobs/uploads/upload-1?_state=upload-1"
-        elsewhere.content.uploads["upload-1"] = ("acme/app", b"")
+        target = f"{elsewhere.url}{elsewhere.content.open_upload('acme/app')}"
         registry.fault(("POST", "/uploads/"), action=SetHeader("Location", target), skip=1)
         repository.exists(BLOB)
         registry.fault(("POST", "/uploads/"), action=SetHeader("Location", target))

@@ -176,4 +176,4 @@ def test_a_published_file_survives_a_proxy_and_broken_connections(path: Path) ->
         layer = document.manifest().layers[0]
         assert registry.blob("acme/app", layer.digest) == CONTENT
         assert progress.bytes == len(CONTENT) + 2
-        assert registry.content.uploads == {}
+        assert registry.content.uploads == set()

@@ -1,4 +1,4 @@
-"""The double for a registry: our own server over a real loopback socket, with scripted faults.
+"""The double for a registry: our own server's application behind a real loopback socket, with scripted faults.
 
     with TestRegistry(auth="token") as registry:
         registry.push_manifest("acme/a", manifest_bytes, media_type, tag="1.0")
@@ -115,6 +115,8 @@ class TestRegistry:
         server.stop()
         if kind is None and server.errors:
             raise RuntimeError("the test registry failed") from server.errors[0]
+        if kind is None:
+            self.content.check()
 
     def go_down(self) -> None:
         """Refuse connections at the same address, until `come_back`."""
@@ -123,7 +125,7 @@ class TestRegistry:
 
     def come_back(self) -> None:
         """Listen again; content and tokens are as they were, uploads are lost."""
-        self.content.uploads.clear()
+        self.content.lose_uploads()
         self._server = Server(self.answer, self.take_fault, self.tls, self._port)
         self._server.start()
 
@@ -168,7 +170,7 @@ class TestRegistry:
         digest = digest_of(raw, algorithm or "sha256")
         self.content.repository(repository).manifests[digest] = (media_type, raw)
         if tag is not None:
-            self.content.repository(repository).tags[tag] = digest
+            self.content.repository(repository).tag_digests[tag] = digest
         return digest
 
     def push_artifact(
@@ -192,12 +194,12 @@ class TestRegistry:
     def manifest(self, repository: str, target: str) -> bytes | None:
         """The bytes of a stored manifest, by tag or digest."""
         stored = self.content.repository(repository)
-        found = stored.manifests.get(stored.tags.get(target, target))
+        found = stored.manifests.get(stored.tag_digests.get(target, target))
         return None if found is None else found[1]
 
     def tags(self, repository: str) -> dict[str, str]:
         """The tags of a repository with their digests."""
-        return dict(self.content.repository(repository).tags)
+        return dict(self.content.repository(repository).tag_digests)
 
     # Faults and what was asked.
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from urllib.parse import parse_qs
+from dataclasses import dataclass, field, replace
+from urllib.parse import parse_qs, parse_qsl, urlencode
 
-__all__ = ["Reply", "Request", "digest_of", "problem"]
+__all__ = ["Reply", "Request", "digest_of", "having", "problem", "without"]
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,18 @@ class Request:
     def value(self, name: str) -> str | None:
         """The first value of a query parameter."""
         return next(iter(self.values(name)), None)
+
+
+def without(request: Request, *names: str) -> Request:
+    """The request without these query parameters."""
+    fields = [(key, value) for key, value in parse_qsl(request.query, keep_blank_values=True) if key not in names]
+    return replace(request, query=urlencode(fields))
+
+
+def having(request: Request, **fields: str) -> Request:
+    """The request with these query parameters as well."""
+    added = urlencode(fields)
+    return replace(request, query=f"{request.query}&{added}" if request.query else added)
 
 
 @dataclass

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from urllib.parse import urlencode
 
-from support.registry_messages import Reply, Request
+from support.registry_messages import Reply, Request, having, without
 
 __all__ = ["ReferrerRules", "referrers_reply"]
-
-_INDEX = "application/vnd.oci.image.index.v1+json"
 
 
 @dataclass(kw_only=True)
@@ -28,28 +25,22 @@ class ReferrerRules:
     link: str | None = None  # instead of the right one
 
 
-def referrers_reply(
-    request: Request, rules: ReferrerRules, manifests: Mapping[str, tuple[str, bytes]], base_url: str, subject: str
-) -> Reply:
-    """One page of the manifests that have this subject."""
-    wanted = request.value("artifactType") if rules.filters else None
-    entries = []
-    for digest, (media_type, raw) in manifests.items() if rules.lists else ():
-        view = json.loads(raw)
-        if (view.get("subject") or {}).get("digest") != subject:
-            continue
-        kind = view.get("artifactType") or (view.get("config") or {}).get("mediaType")
-        if wanted not in (None, kind):
-            continue
-        entry = {"mediaType": media_type, "digest": digest, "size": len(raw)}
-        if rules.types and kind:
-            entry["artifactType"] = kind
-        entries.append({**entry, "annotations": view.get("annotations") or {}})
-    headers = {"Content-Type": _INDEX} | ({"OCI-Filters-Applied": "artifactType"} if wanted else {})
+def referrers_reply(request: Request, rules: ReferrerRules, served: Callable[[Request], Reply]) -> Reply:
+    """One page of what our server lists, in the way that the rules say."""
+    if not rules.filters:
+        request = without(request, "artifactType")
+    reply = served(request)
+    if reply.status != 200:
+        return reply
+    body = json.loads(reply.body)
+    entries = body["manifests"] if rules.lists else []
+    if not rules.types:
+        entries = [{key: value for key, value in entry.items() if key != "artifactType"} for entry in entries]
     start = int(request.value("from") or 0)
     page = entries[start:] if rules.page_size is None else entries[start : start + rules.page_size]
     if start + len(page) < len(entries):
-        query = {"from": str(start + len(page))} | ({"artifactType": wanted} if wanted else {})
-        headers["Link"] = f'<{rules.link or f"{base_url}{request.path}?{urlencode(query)}"}>; rel="next"'
-    body = {"schemaVersion": 2, "mediaType": _INDEX, "manifests": page}
-    return Reply(200, headers, json.dumps(body).encode())
+        following = having(without(request, "from"), **{"from": str(start + len(page))})
+        reply.headers["Link"] = f'<{rules.link or following.target}>; rel="next"'
+    reply.body = json.dumps({**body, "manifests": page}).encode()
+    reply.headers["Content-Length"] = str(len(reply.body))
+    return reply

@@ -1,13 +1,11 @@
-"""Uploads of the test registry: whole, in chunks, resumed, cancelled; with the rules and faults of real registries."""
+"""Uploads of the test registry: our server's, with the rules and faults of real registries."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from urllib.parse import quote
+from dataclasses import dataclass, field, replace
 
-from support.registry_messages import Reply, Request, digest_of, problem
+from support.registry_messages import Reply, Request, problem, without
 
 __all__ = ["UploadRules", "Uploads"]
 
@@ -30,97 +28,77 @@ class UploadRules:
 
 
 class Uploads:
-    """The uploads that are open. `store` keeps a finished one and gives the answer to it."""
+    """The uploads that are open at our server, with the rules of another registry before and behind each request.
 
-    def __init__(self, rules: UploadRules, store: Callable[[str, str, bytes], Reply]) -> None:
-        self.open: dict[str, tuple[str, bytes]] = {}
-        self.base_url = ""
+    A Location has a query of its own, which a client must not lose.
+    """
+
+    def __init__(self, rules: UploadRules) -> None:
+        self.open: set[str] = set()
         self._rules = rules
-        self._store = store
+        self._sizes: dict[str, int] = {}
         self._first: dict[str, int] = {}
-        self._count = 0
 
-    def answer(self, request: Request, name: str, upload: str) -> Reply:
+    def answer(self, request: Request, upload: str, served: Callable[[Request], Reply]) -> Reply:
         """The reply to one request below `uploads/`."""
         limit = self._rules.body_max
         if limit is not None and len(request.body) > limit:
             return Reply(413, {"Content-Type": "text/html"}, b"<html>413 Request Entity Too Large</html>")
-        if request.method == "POST":
-            return self._post(request, name)
-        if upload not in self.open or self.open[upload][0] != name:
+        if self._rules.appends:
+            kept = {name: value for name, value in request.headers.items() if name != "content-range"}
+            request = replace(request, headers=kept)
+        refusal = None if request.method == "POST" else self._refusal(request, upload)
+        if refusal is not None:
+            return refusal
+        if request.method == "POST" and not self._rules.single_post:
+            request = replace(without(request, "digest"), body=b"")
+        cut = request.method == "PATCH" and bool(self._rules.keeps)
+        if cut:
+            request = replace(request, headers={}, body=request.body[: self._rules.keeps.pop(0)])
+        reply = served(without(request, "_state", "at"))
+        return problem(500, "UNKNOWN") if self._noted(request, upload, reply) and cut else reply
+
+    def _refusal(self, request: Request, upload: str) -> Reply | None:
+        size = self._sizes.get(upload, 0)
+        if upload not in self.open:
             return problem(404, "BLOB_UPLOAD_UNKNOWN")
-        content = self.open[upload][1]
-        if not self._rules.stale_locations and (request.value("at") or "0") != str(len(content)):
+        if not self._rules.stale_locations and (request.value("at") or "0") != str(size):
             return problem(404, "BLOB_UPLOAD_INVALID")
-        match request.method:
-            case "DELETE":
-                del self.open[upload]
-                return Reply(204)
-            case "GET" if self._rules.status:
-                return Reply(204, self._progress(name, upload))
-            case "PATCH":
-                return self._patch(request, name, upload, content)
-            case "PUT":
-                return self._put(request, name, upload, content)
-            case _:
-                return problem(405, "UNSUPPORTED")
-
-    def _post(self, request: Request, name: str) -> Reply:
-        digest = request.value("digest")
-        if digest is not None and self._rules.single_post:
-            if digest_of(request.body, digest.partition(":")[0]) != digest:
-                return problem(400, "DIGEST_INVALID")
-            return self._store(name, digest, request.body)
-        self._count += 1
-        upload = f"upload-{self._count}"
-        self.open[upload] = (name, b"")
-        headers = {"Location": self._location(name, upload)}
-        if self._rules.chunk_min is not None:
-            headers["OCI-Chunk-Min-Length"] = str(self._rules.chunk_min)
-        return Reply(202, headers)
-
-    def _patch(self, request: Request, name: str, upload: str, content: bytes) -> Reply:
+        if request.method == "GET" and not self._rules.status:
+            return problem(405, "UNSUPPORTED")
+        if request.method == "PUT" and request.value("_state") != upload:
+            return problem(400, "DIGEST_INVALID", "the query of the Location is lost")
+        if request.method == "PUT" and not request.body and size and not self._rules.empty_close:
+            return problem(500, "UNKNOWN")
+        if request.method != "PATCH":
+            return None
         if self._rules.chunk_max is not None and len(request.body) > self._rules.chunk_max:
             return problem(416, "RANGE_INVALID", "the chunk exceeds the maximum permissible limit")
         if self._rules.chunk_min is not None and len(request.body) < self._rules.chunk_min:
             return problem(400, "SIZE_INVALID")
-        if not self._is_next(request, content):
-            return problem(416, "RANGE_INVALID")
-        if self._rules.keeps:
-            self.open[upload] = (name, content + request.body[: self._rules.keeps.pop(0)])
-            return problem(500, "UNKNOWN")
-        self.open[upload] = (name, content + request.body)
-        self._first.setdefault(upload, len(request.body))
-        return Reply(self._rules.patched_status, self._progress(name, upload))
+        return None
 
-    def _put(self, request: Request, name: str, upload: str, content: bytes) -> Reply:
-        if not self._is_next(request, content):
-            return problem(416, "RANGE_INVALID")
-        if not request.body and content and not self._rules.empty_close:
-            return problem(500, "UNKNOWN")
-        content += request.body
-        digest = request.value("digest") or ""
-        if request.value("_state") != upload or digest_of(content, digest.partition(":")[0]) != digest:
-            return problem(400, "DIGEST_INVALID")
-        del self.open[upload]
-        return self._store(name, digest, content)
-
-    def _is_next(self, request: Request, content: bytes) -> bool:
-        span = request.headers.get("content-range")
-        if span is None or self._rules.appends:
-            return True
-        match = re.fullmatch(r"([0-9]+)-([0-9]+)", span)
-        if match is None:
+    def _noted(self, request: Request, upload: str, reply: Reply) -> bool:
+        """Put the rules into an answer; true if a PATCH was taken."""
+        place = reply.headers.get("Location", "")
+        if "/blobs/uploads/" in place:
+            upload = place.rpartition("/")[2]
+            self.open.add(upload)
+            size = self._sizes[upload] = self._size(request, upload, reply)
+            if request.method == "PATCH" and reply.status == 202:
+                self._first.setdefault(upload, len(request.body))
+            reply.headers["Location"] = f"{place}?_state={upload}" + (f"&at={size}" if size else "")
+            if self._rules.stale_range and size:
+                reply.headers["Range"] = f"0-{max(min(size, self._first.get(upload, 0)) - 1, 0)}"
+        elif reply.status in (201, 204) or (request.method == "PUT" and reply.status != 416):
+            self.open.discard(upload)
+        if request.method == "POST" and reply.status == 202 and self._rules.chunk_min is not None:
+            reply.headers["OCI-Chunk-Min-Length"] = str(self._rules.chunk_min)
+        if request.method != "PATCH" or reply.status != 202:
             return False
-        return (int(match[1]), int(match[2]) + 1) == (len(content), len(content) + len(request.body))
+        reply.status = self._rules.patched_status
+        return True
 
-    def _progress(self, name: str, upload: str) -> dict[str, str]:
-        size = len(self.open[upload][1])
-        if self._rules.stale_range:
-            size = min(size, self._first.get(upload, 0))
-        return {"Location": self._location(name, upload), "Range": f"0-{max(size - 1, 0)}"}
-
-    def _location(self, name: str, upload: str) -> str:
-        at = len(self.open[upload][1])
-        query = f"_state={quote(upload)}" + (f"&at={at}" if at else "")
-        return f"{self.base_url}/v2/{name}/blobs/uploads/{quote(upload)}?{query}"
+    def _size(self, request: Request, upload: str, reply: Reply) -> int:
+        size = self._sizes.get(upload, 0)
+        return size + len(request.body) if request.method == "PATCH" and reply.status == 202 else size

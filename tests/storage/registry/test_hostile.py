@@ -74,8 +74,7 @@ def test_credentials_do_not_come_back_after_a_detour(connect: Connector, registr
 
 def test_an_upload_location_elsewhere_gets_the_body_without_credentials(connect: Connector) -> None:
     with TestRegistry(auth="token") as registry, TestRegistry() as storage:
-        location = f"{storage.url}/v2/acme/app/blobs/uploads/u1?_state=u1"
-        storage.content.uploads["u1"] = ("acme/app", b"")
+        location = f"{storage.url}{storage.content.open_upload('acme/app')}"
         registry.fault(("POST", "/uploads/"), action=Status(202, {"Location": location}))
         connect(registry, connect.user(registry)).repository("acme/app").push(
             EMPTY_DESCRIPTOR, BytesReader(EMPTY_BYTES)

@@ -13,7 +13,7 @@ from support.registry_client import Connector
 def fill(registry: TestRegistry, count: int) -> list[str]:
     registry.push_manifest("acme/app", b"{}")
     names = [f"v{number:05}" for number in range(count)]
-    registry.content.repository("acme/app").tags.update(dict.fromkeys(names, "sha256:x"))
+    registry.content.repository("acme/app").tag_digests.update(dict.fromkeys(names, "sha256:x"))
     return names
 
 

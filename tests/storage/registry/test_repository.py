@@ -260,7 +260,8 @@ def test_tagging_what_was_just_pushed_needs_no_get(registry: TestRegistry, repos
 def test_tagging_gets_and_puts_the_very_bytes(
     registry: TestRegistry, repository: RegistryRepository, connect: Connector
 ) -> None:
-    raw = json.dumps({"schemaVersion": 2, "layers": [], "config": None, "x": " é "}, indent=1).encode()
+    config = {"mediaType": "a/b", "digest": registry.push_blob("acme/app", b"{}"), "size": 2}
+    raw = json.dumps({"schemaVersion": 2, "layers": [], "config": config, "x": " é "}, indent=1).encode()
     digest = registry.push_manifest("acme/app", raw)
     descriptor = Descriptor(media_type=MANIFEST, digest=Digest(digest), size=len(raw))
     repository.tag(descriptor, "kept")

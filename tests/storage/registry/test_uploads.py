@@ -45,7 +45,7 @@ def test_a_blob_goes_up_in_chunks_and_the_last_one_closes(registry: TestRegistry
     assert spans(registry) == [f"{n * CHUNK}-{(n + 1) * CHUNK - 1}" for n in range(4)]
     assert spans(registry, "PUT") == [f"{4 * CHUNK}-{len(CONTENT) - 1}"]
     assert all(item.headers["content-type"] == "application/octet-stream" for item in registry.asked("PATCH"))
-    assert registry.content.uploads == {}
+    assert registry.content.uploads == set()
 
 
 @pytest.mark.parametrize("size", [0, 1, CHUNK - 1, CHUNK])
@@ -156,7 +156,7 @@ def test_a_token_that_runs_out_under_the_content_is_renewed_once(connect: Connec
         other = Descriptor.of(b"other", "application/x")
         with pytest.raises(Unauthorized):
             repository.push(other, Expiring(b"other", registry, 99))
-        assert registry.content.uploads == {}
+        assert registry.content.uploads == set()
 
 
 def test_a_redirected_chunk_is_sent_where_it_leads(registry: TestRegistry, chunked: RegistryRepository) -> None:
@@ -171,7 +171,7 @@ def test_an_upload_that_never_goes_on_ends(registry: TestRegistry, chunked: Regi
         chunked.push(BLOB, Stream(CONTENT))
     assert caught.value.retryable
     assert registry.count("PATCH") < 20
-    assert registry.content.uploads == {}
+    assert registry.content.uploads == set()
 
 
 def test_a_lost_upload_starts_over_if_the_content_can_be_read_again(
@@ -182,7 +182,7 @@ def test_a_lost_upload_starts_over_if_the_content_can_be_read_again(
     chunked.push(BLOB, BytesReader(CONTENT))
     assert stored(registry)
     assert registry.count("POST") == 2
-    assert registry.content.uploads == {}
+    assert registry.content.uploads == set()
 
 
 def test_a_lost_upload_of_a_stream_is_an_error(registry: TestRegistry, chunked: RegistryRepository) -> None:
@@ -212,7 +212,7 @@ def test_a_position_that_cannot_be_is_not_believed(
     with pytest.raises(Unavailable) as caught:
         chunked.push(BLOB, Stream(CONTENT))
     assert caught.value.code == "upload-out-of-step"
-    assert registry.content.uploads == {}
+    assert registry.content.uploads == set()
     chunked.push(BLOB, BytesReader(CONTENT))
     assert stored(registry)
 
@@ -232,7 +232,7 @@ def test_wrong_content_in_chunks_is_never_closed(
     with pytest.raises(IntegrityError):
         chunked.push(BLOB, BytesReader(content))
     assert registry.count("PUT") == 0
-    assert registry.content.uploads == {}
+    assert registry.content.uploads == set()
     # It is not tried again: what is wrong stays wrong.
     assert registry.count("POST") == 1
 
@@ -242,7 +242,7 @@ def test_a_refused_upload_is_cancelled(registry: TestRegistry, chunked: Registry
     with pytest.raises(ProvenderError):
         chunked.push(BLOB, BytesReader(CONTENT))
     assert methods(registry)[-1] == "DELETE"
-    assert registry.content.uploads == {}
+    assert registry.content.uploads == set()
 
 
 def test_an_upload_is_cancelled_whatever_ends_it(registry: TestRegistry, chunked: RegistryRepository) -> None:
@@ -258,7 +258,7 @@ def test_an_upload_is_cancelled_whatever_ends_it(registry: TestRegistry, chunked
 
     with pytest.raises(Stop):
         chunked.push(BLOB, Stopped(CONTENT))
-    assert registry.content.uploads == {}
+    assert registry.content.uploads == set()
 
 
 def test_a_commit_in_chunks_counts_though_its_answer_was_lost(
@@ -302,7 +302,7 @@ def test_a_proxy_that_takes_next_to_nothing_is_given_up(registry: TestRegistry, 
     with pytest.raises(Unsupported) as caught:
         repository.push(BLOB, BytesReader(CONTENT))
     assert caught.value.code == "chunk-too-large-for-registry"
-    assert registry.content.uploads == {}
+    assert registry.content.uploads == set()
 
 
 # Whole blobs
@@ -320,7 +320,7 @@ def test_starting_over_ends(registry: TestRegistry, repository: RegistryReposito
     with pytest.raises(Unavailable):
         repository.push(BLOB, BytesReader(CONTENT))
     assert registry.count("PUT") == 4
-    assert registry.content.uploads == {}
+    assert registry.content.uploads == set()
 
 
 def test_one_post_stores_a_blob_where_that_is_offered(registry: TestRegistry, connect: Connector) -> None:
