@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from provender.server import Limits
@@ -40,6 +41,7 @@ class Content:
     tag_parameter: int = 0  # so many ?tag= are accepted at once; 0: it is ignored
     allowed_types: frozenset[str] | None = None  # of artifacts and configs, as GitLab has them
     subject_by_fallback_tag: bool = False  # the tag finds the subject itself, as in GitLab
+    whole_indexes: bool = True  # an index with a missing child is refused, as docker-registry does
     base_url: str = ""  # what Location and Link begin with; empty for relative ones
 
     def __post_init__(self) -> None:
@@ -117,7 +119,7 @@ class Content:
 
     def _manifests(self, request: Request, name: str, target: str) -> Reply:
         if request.method == "PUT":
-            return self._put_manifest(request)
+            return self._put_manifest(request, name)
         if request.method == "DELETE":
             if ":" not in target and not self.tag_deletes:
                 return problem(400, "UNSUPPORTED")
@@ -131,11 +133,13 @@ class Content:
             return problem(404, "MANIFEST_UNKNOWN", "the type is not covered by Accept")
         return reply
 
-    def _put_manifest(self, request: Request) -> Reply:
+    def _put_manifest(self, request: Request, name: str) -> Reply:
         view = json.loads(request.body)
         kinds = {view.get("artifactType"), (view.get("config") or {}).get("mediaType")} - {None}
         if self.allowed_types is not None and (refused := sorted(kinds - self.allowed_types)):
             return problem(400, "MANIFEST_INVALID", f"unknown media type: {refused[0]}")
+        if self.whole_indexes and (gone := self._gone(name, view.get("manifests") or ())):
+            return problem(400, "MANIFEST_BLOB_UNKNOWN", f"{gone} is not here")
         tags = request.values("tag")[: self.tag_parameter]
         request = without(request, "tag")
         for tag in tags:
@@ -145,6 +149,10 @@ class Content:
         if not (self.referrers if header is None else header):
             reply.headers.pop("Oci-Subject", None)
         return reply
+
+    def _gone(self, name: str, children: Sequence[dict[str, str]]) -> str | None:
+        stored = self.repository(name).manifests if children else {}
+        return next((child["digest"] for child in children if child["digest"] not in stored), None)
 
     def _referrers(self, request: Request) -> Reply:
         rules = self.referrer_rules

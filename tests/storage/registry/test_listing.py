@@ -33,7 +33,7 @@ def test_pages_are_followed_by_link(connect: Connector, absolute: bool) -> None:
 def test_a_thousand_are_asked_for_at_once(registry: TestRegistry, repository: RegistryRepository) -> None:
     names = fill(registry, 2500)
     assert list(repository.tags()) == names
-    assert [item.query for item in registry.requests] == ["n=1000", "last=v00999&n=1000", "last=v01999&n=1000"]
+    assert [item.query for item in registry.requests] == ["n=1000", "n=1000&last=v00999", "n=1000&last=v01999"]
 
 
 def test_pages_are_fetched_as_they_are_needed(registry: TestRegistry, repository: RegistryRepository) -> None:

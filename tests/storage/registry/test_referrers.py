@@ -99,8 +99,8 @@ def test_what_was_attached_is_listed(either: TestRegistry, repository: RegistryR
     assert named(repository.referrers(SUBJECT.digest)) == []
     for name, kind in (("a", SIGNATURE), ("b", SBOM), ("c", SIGNATURE)):
         repository.push_document(referrer(name, kind))
-    assert named(repository.referrers(SUBJECT.digest)) == ["a", "b", "c"]
-    assert named(repository.referrers(SUBJECT.digest, SIGNATURE)) == ["a", "c"]
+    assert sorted(named(repository.referrers(SUBJECT.digest))) == ["a", "b", "c"]
+    assert sorted(named(repository.referrers(SUBJECT.digest, SIGNATURE))) == ["a", "c"]
     assert named(repository.referrers(SUBJECT.digest, "application/vnd.test.none")) == []
     first = next(repository.referrers(SUBJECT.digest))
     document = referrer("a")
@@ -201,9 +201,9 @@ def test_pages_are_followed_and_filters_asked_for(api: TestRegistry, repository:
         repository.push_document(referrer(name, SIGNATURE if name < "d" else SBOM + "+json"))
     api.content.referrer_rules.page_size = 2
     api.requests.clear()
-    assert named(repository.referrers(SUBJECT.digest)) == list("abcde")
+    assert sorted(named(repository.referrers(SUBJECT.digest))) == list("abcde")
     assert api.count("GET", "/referrers/") == 3
-    assert named(repository.referrers(SUBJECT.digest, SBOM + "+json")) == ["d", "e"]
+    assert sorted(named(repository.referrers(SUBJECT.digest, SBOM + "+json"))) == ["d", "e"]
     asked = api.requests[-1]
     assert asked.value("artifactType") == SBOM + "+json"
     assert "%2B" in asked.query

@@ -160,7 +160,7 @@ def test_a_token_that_runs_out_under_the_content_is_renewed_once(connect: Connec
 
 
 def test_a_redirected_chunk_is_sent_where_it_leads(registry: TestRegistry, chunked: RegistryRepository) -> None:
-    registry.fault(("PATCH", "/uploads/"), action=Redirect("/v2/acme/app/blobs/uploads/upload-1?_state=upload-1"))
+    registry.fault(("PATCH", "/uploads/"), action=Redirect(registry.content.open_upload("acme/app")))
     chunked.push(BLOB, Stream(CONTENT))
     assert stored(registry)
 
