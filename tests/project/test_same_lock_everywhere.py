@@ -89,7 +89,7 @@ def copy_to_store(registry: TestRegistry, store: Path) -> None:
         for raw in content.blobs.values():
             layout.push(Descriptor.of(raw, "application/octet-stream"), BytesReader(raw))
         for digest, (media_type, raw) in content.manifests.items():
-            tags = [tag for tag, found in content.tags.items() if found == digest]
+            tags = [tag for tag, found in content.tag_digests.items() if found == digest]
             layout.push_document(Document.read(raw, media_type=media_type), tags)
 
 
