@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -23,7 +23,7 @@ from provender.project.manifest import MANIFEST_NAME, read_capped
 from provender.project.staging import Staged, Staging, carry_over, settle
 from provender.project.standing import Ground, Left, find_obstacle
 from provender.project.state import STATE_DIRECTORY, DestinationState, Inputs, State
-from provender.project.swap import Swap, prune, recover
+from provender.project.swap import Swap, insist, prune, recover
 from provender.storage.files import is_temporary
 
 __all__ = ["INPUTS", "Changeover", "Piece", "clean_up_after_kill", "look_at_inputs", "refuse_other_lock"]
@@ -31,8 +31,6 @@ __all__ = ["INPUTS", "Changeover", "Piece", "clean_up_after_kill", "look_at_inpu
 INPUTS: Final = (MANIFEST_NAME, LOCK_NAME)
 _BEFORE: Final = "provender.lock.before"
 _MAX_LOCK_BYTES: Final = 64 << 20
-# How often somebody may press Ctrl-C while things are put in order.
-_PATIENCE: Final = 5
 
 
 class Piece(msgspec.Struct, frozen=True):
@@ -105,7 +103,7 @@ class Changeover:
             is_done = True
             self._conclude(lock, now)
         except BaseException:
-            _insist((lambda: self._conclude(lock, now)) if is_done else self._take_back)
+            insist((lambda: self._conclude(lock, now)) if is_done else self._take_back)
             raise
 
     def _place(self, pieces: Sequence[Piece]) -> None:
@@ -232,18 +230,6 @@ def clean_up_after_kill(directory: Path, destinations: set[str]) -> None:
         for name in os.listdir(folder):
             if is_temporary(name) and name.startswith(starts):
                 _drop(folder / name)
-
-
-def _insist(action: Callable[[], None]) -> None:
-    """Do it, whoever presses Ctrl-C meanwhile: it takes milliseconds, and stopping would leave a mess."""
-    for number in range(_PATIENCE):
-        try:
-            action()
-        except KeyboardInterrupt:
-            if number == _PATIENCE - 1:
-                raise
-        else:
-            return
 
 
 def _put_back(kept: Path, path: Path) -> None:

@@ -22,7 +22,7 @@ from typing import Final, Literal
 
 from provender.errors import Conflict
 
-__all__ = ["Swap", "discard", "prune", "recover", "staging_name"]
+__all__ = ["Swap", "discard", "insist", "prune", "recover", "staging_name"]
 
 _MARK: Final = ".provender-"
 _MAX_NAME_BYTES: Final = 100
@@ -31,6 +31,20 @@ _RENAME_EXCHANGE: Final = 2
 # A thread that was told to stop may still write one more file into what is being deleted.
 _DISCARD_TRIES: Final = 5
 _DISCARD_PAUSE_S: Final = 0.05
+# How often somebody may press Ctrl-C while things are put in order.
+_PATIENCE: Final = 5
+
+
+def insist(action: Callable[[], None]) -> None:
+    """Do it, whoever presses Ctrl-C meanwhile: it takes milliseconds, and stopping would leave a mess."""
+    for number in range(_PATIENCE):
+        try:
+            action()
+        except KeyboardInterrupt:
+            if number == _PATIENCE - 1:
+                raise
+        else:
+            return
 
 
 def staging_name(destination: str) -> str:

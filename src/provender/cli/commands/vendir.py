@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from provender.cli.vendir_output import VendirOutput
     from provender.dialects.vendir.config import Configuration
     from provender.dialects.vendir.lock import LockConfig
+    from provender.dialects.vendir.lock_file import OnRollBack
     from provender.dialects.vendir.sync import SyncOptions
 
 
@@ -180,7 +181,7 @@ def _carry_out(
     meant: Configuration,
     lock: LockConfig | None,
     options: SyncOptions,
-    concluding: Callable[[LockConfig], Callable[[], None] | None],
+    concluding: Callable[[LockConfig, OnRollBack], None],
 ) -> None:
     from provender.cli.vendir_fetchers import fetchers
     from provender.dialects.vendir.sync import Synchroniser
@@ -207,11 +208,11 @@ def _carry_out(
 
 def _concluding(
     output: VendirOutput, lock_file: str, *, is_kept: bool, is_partial: bool
-) -> Callable[[LockConfig], Callable[[], None] | None]:
+) -> Callable[[LockConfig, OnRollBack], None]:
     """What is done once everything is in place: print the lock, and write it unless local directories stand in it."""
     from provender.dialects.vendir.lock_file import read_lock, write_lock
 
-    def conclude(new: LockConfig) -> Callable[[], None] | None:
+    def conclude(new: LockConfig, on_roll_back: OnRollBack) -> None:
         if is_partial and os.path.exists(lock_file):
             old = read_lock(lock_file, is_required=True)
             new = old.merged(new) if old is not None else new
@@ -219,8 +220,8 @@ def _concluding(
         output.block(new.dump().decode())
         if is_kept:
             output.line(f"Lock config is not saved to '{lock_file}' due to command line overrides")
-            return None
-        return write_lock(lock_file, new)
+            return
+        write_lock(lock_file, new, on_roll_back)
 
     return conclude
 

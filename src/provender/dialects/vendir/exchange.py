@@ -11,14 +11,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+from provender.dialects.vendir.lock_file import OnRollBack
 from provender.project.staging import Staging, settle
-from provender.project.swap import Swap, discard, staging_name
+from provender.project.swap import Swap, discard, insist, staging_name
 
 __all__ = ["Exchange"]
 
 _PRIVATE: Final = 0o700
-# How often somebody may press Ctrl-C while things are put in order.
-_PATIENCE: Final = 5
 
 
 class Exchange:
@@ -61,18 +60,16 @@ class Exchange:
         """Have a destination's mode set when it is carried out."""
         self._modes.append((path, mode))
 
-    def carry_out(self, conclude: Callable[[], Callable[[], None] | None]) -> None:
-        """All of it, then `conclude`, which gives a way to take it back; after an error everything is as it was."""
+    def carry_out(self, conclude: Callable[[OnRollBack], None]) -> None:
+        """All of it, then `conclude`, which says how it is taken back; after an error everything is as it was."""
         is_done = False
         try:
             self._place_all()
-            undo = conclude()
-            if undo is not None:
-                self._swap.on_roll_back(undo)
+            conclude(self._swap.on_roll_back)
             is_done = True
             self._swap.finish()
         except BaseException:
-            _insist(self._swap.finish if is_done else self._swap.roll_back)
+            insist(self._swap.finish if is_done else self._swap.roll_back)
             raise
 
     def close(self) -> None:
@@ -88,7 +85,7 @@ class Exchange:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
     ) -> None:
-        _insist(self.close)
+        insist(self.close)
 
     def _place_all(self) -> None:
         if self._replacements:
@@ -126,15 +123,3 @@ def _make_private(path: str) -> None:
     if not os.path.isdir(path):
         _make_private(os.path.dirname(path))
         os.mkdir(path, _PRIVATE)
-
-
-def _insist(action: Callable[[], None]) -> None:
-    """Do it, whoever presses Ctrl-C meanwhile: it takes milliseconds, and stopping would leave a mess."""
-    for number in range(_PATIENCE):
-        try:
-            action()
-        except KeyboardInterrupt:
-            if number == _PATIENCE - 1:
-                raise
-        else:
-            return

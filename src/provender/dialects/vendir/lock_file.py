@@ -12,7 +12,10 @@ from provender.dialects.vendir.lock import LOCK_MODE, LockConfig
 from provender.errors import InvalidProject, NotFound, ProvenderError
 from provender.project.capped import read_capped
 
-__all__ = ["read_lock", "write_lock"]
+__all__ = ["OnRollBack", "read_lock", "write_lock"]
+
+OnRollBack = Callable[[Callable[[], None]], None]
+"""Takes what is to be done if everything is taken back."""
 
 _MAX_BYTES: Final = 8 << 20
 
@@ -38,8 +41,8 @@ def read_lock(path: str, *, is_required: bool) -> LockConfig | None:
     return None
 
 
-def write_lock(path: str, lock: LockConfig) -> Callable[[], None] | None:
-    """Have the file hold `lock`; a way to take that back, or None if it held it already."""
+def write_lock(path: str, lock: LockConfig, on_roll_back: OnRollBack) -> None:
+    """Have the file hold `lock`. The way to take that back is given to `on_roll_back` before anything is written."""
     from provender.storage.files import write_atomically
 
     target = Path(os.path.realpath(path))  # a link stays a link
@@ -50,11 +53,7 @@ def write_lock(path: str, lock: LockConfig) -> Callable[[], None] | None:
         before, mode = None, LOCK_MODE
     content = lock.dump()
     if content == before:
-        return None
-    try:
-        write_atomically(target, content, mode=mode)
-    except ProvenderError as error:
-        raise within(error, "Writing lock config") from error
+        return
 
     def undo() -> None:
         if before is None:
@@ -62,4 +61,8 @@ def write_lock(path: str, lock: LockConfig) -> Callable[[], None] | None:
         else:
             write_atomically(target, before, mode=mode)
 
-    return undo
+    on_roll_back(undo)
+    try:
+        write_atomically(target, content, mode=mode)
+    except ProvenderError as error:
+        raise within(error, "Writing lock config") from error

@@ -21,6 +21,7 @@ from provender.dialects.vendir.describe import described
 from provender.dialects.vendir.fetch import Fetch, Fetcher, Work, identity_of
 from provender.dialects.vendir.go_yaml import dump
 from provender.dialects.vendir.lock import LockConfig, LockContents, LockDirectory, LockNothing
+from provender.dialects.vendir.lock_file import OnRollBack
 from provender.dialects.vendir.record import ContentsRecord, Records
 from provender.dialects.vendir.schema import Contents, Directory
 from provender.errors import InvalidProject, NotFound, ProvenderError
@@ -87,13 +88,13 @@ class Synchroniser:
         lock: LockConfig | None,
         options: SyncOptions,
         *,
-        conclude: Callable[[LockConfig], Callable[[], None] | None],
+        conclude: Callable[[LockConfig, OnRollBack], None],
     ) -> LockConfig:
         """The new lock of these directories, in the order of the configuration.
 
         `asked` is the configuration as written, `meant` with what a lock pins (the same without one), `lock` the
-        existing one. `conclude` gets the new lock once everything is in place; it writes, and gives a way to take that
-        back. After any error everything is as it was.
+        existing one. `conclude` gets the new lock once everything is in place; it says how its writing is taken
+        back, and writes. After any error everything is as it was.
         """
         place = State.prepare(self._directory)
         with FileLock(place / "lock", timeout_s=options.wait_s, what="this directory", on_wait=self._on_wait):
@@ -145,7 +146,7 @@ class _Run:
         meant: Configuration,
         lock: LockConfig,
         say: Callable[[str], None],
-        conclude: Callable[[LockConfig], Callable[[], None] | None],
+        conclude: Callable[[LockConfig, OnRollBack], None],
     ) -> LockConfig:
         items = self._items(asked, meant, lock)
         for directory in asked.config.directories:
@@ -157,7 +158,7 @@ class _Run:
         self._look(items)
         if self._is_done(asked, items):
             new = _new_lock(asked, items)
-            conclude(new)
+            conclude(new, lambda _: None)
             return new
         from provender.dialects.vendir.exchange import Exchange
 
@@ -170,7 +171,7 @@ class _Run:
         self,
         asked: Configuration,
         items: Sequence[_Item],
-        conclude: Callable[[LockConfig], Callable[[], None] | None],
+        conclude: Callable[[LockConfig, OnRollBack], None],
         exchange: Exchange,
     ) -> LockConfig:
         self._lay([item for item in items if not item.is_right], exchange)
@@ -178,7 +179,7 @@ class _Run:
         self._carry([item for item in items if item.target in changed and item.is_right], exchange)
         new = _new_lock(asked, items)
         self._place(asked, items, changed, exchange)
-        exchange.carry_out(lambda: conclude(new))
+        exchange.carry_out(lambda on_roll_back: conclude(new, on_roll_back))
         return new
 
     def _recover(self, asked: Configuration) -> None:
