@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,9 @@ from hypothesis import settings
 # No deadline: the machine may be busy. No database: a failure is kept as an explicit example, in the test.
 settings.register_profile("provender", deadline=None, database=None)
 settings.load_profile("provender")
+
+# A suite that runs in the background inherits that Ctrl-C is ignored; what it starts is interrupted all the same.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _VARIABLES = (
     "DOCKER_AUTH_CONFIG",

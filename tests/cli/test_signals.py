@@ -12,7 +12,6 @@ TIMES = 20
 PROGRAM = """
 import itertools, os, signal, time
 from provender.cli.signals import Terminated, handle_signals
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background inherits that it is ignored
 handle_signals()
 left = 0
 
