@@ -7,6 +7,7 @@ not know in them is left alone; what it does know has to be right.
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -15,6 +16,9 @@ import msgspec
 from provender.errors import InvalidProject
 
 __all__ = ["read_toml"]
+
+# Two threads that meet a type of msgspec for the first time crash the process.
+_LEARNING: Final = threading.RLock()
 
 _MAX_BYTES: Final = 1 << 20
 _T = TypeVar("_T")
@@ -31,7 +35,8 @@ def read_toml(path: Path, model: type[_T], *, otherwise: str) -> _T | None:
     import tomllib  # few machines have such a file
 
     try:
-        return msgspec.convert(tomllib.loads(raw.decode("utf-8")), model)
+        with _LEARNING:
+            return msgspec.convert(tomllib.loads(raw.decode("utf-8")), model)
     except tomllib.TOMLDecodeError as error:
         raise _invalid(path, otherwise, f"not TOML: {error}") from error  # the text has line and column
     except UnicodeDecodeError as error:

@@ -5,6 +5,7 @@ msgspec decides what is valid; the walk over the types only finds the place that
 
 from __future__ import annotations
 
+import threading
 import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -20,6 +21,9 @@ __all__ = ["DecodeHook", "convert", "load"]
 DecodeHook = Callable[[type, object], object]
 
 _T = TypeVar("_T")
+# msgspec learns a type when it first meets it, and a second thread that comes meanwhile crashes the process: locations
+# are read by whichever thread asks first.
+_LEARNING: Final = threading.RLock()
 _LISTS: Final = (list, tuple, set, frozenset, Sequence, AbstractSet)
 _MAPPINGS: Final = (dict, Mapping)
 _WORDS: dict[object, str] = {
@@ -48,7 +52,8 @@ def convert(tree: Tree, kind: type[_T], *, dec_hook: DecodeHook | None = None, f
     node = _pruned(tree, tree.node, kind, (), forbid_unknown=forbid_unknown)
     problem: msgspec.ValidationError | ProvenderError
     try:
-        return msgspec.convert(node.value, kind, dec_hook=dec_hook)
+        with _LEARNING:
+            return msgspec.convert(node.value, kind, dec_hook=dec_hook)
     except (msgspec.ValidationError, ProvenderError) as error:
         problem = error
     raise _Explainer(tree, dec_hook).explain(node, kind, (), problem) from problem
