@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 from provender.oci.annotations import REF_NAME
 from provender.storage.layout import LayoutStorage
@@ -50,6 +52,24 @@ def test_threads_that_share_a_storage_lose_no_entry(tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(push, range(60)))
     assert set(storage.tags()) == {f"t{number}" for number in range(60)}
+
+
+def test_threads_that_make_one_layout_at_once_find_no_stranger_in_it(tmp_path: Path) -> None:
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        with ThreadPoolExecutor(6) as pool:
+            for number in range(150):
+                path = tmp_path / str(number)
+                started = Barrier(6)
+
+                def make(path: Path = path, started: Barrier = started) -> bool:
+                    started.wait(timeout=30)
+                    return LayoutStorage(path, create=True).exists(blob(b"nothing"))
+
+                assert not any(future.result() for future in [pool.submit(make) for _ in range(6)])
+    finally:
+        sys.setswitchinterval(interval)
 
 
 def test_killed_writer_leaves_a_layout_that_needs_no_repair(tmp_path: Path) -> None:

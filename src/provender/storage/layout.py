@@ -335,7 +335,8 @@ def _foreign_file(path: Path) -> str | None:
     """A file that shows that the directory is used for something else; sub-directories may be other repositories."""
     with os.scandir(path) as entries:
         for entry in entries:
-            if not entry.is_dir() and entry.name != INDEX_FILE and not entry.name.startswith("."):
+            # The layout's own files may have come since they were looked for: another process makes it right now.
+            if not entry.is_dir() and entry.name not in (INDEX_FILE, LAYOUT_FILE) and not entry.name.startswith("."):
                 return entry.name
     return None
 
