@@ -55,7 +55,7 @@ reference: .venv/.development ## write the reference of the commands from their 
 
 interop: .venv/.development ## against real registries and peers
 	@$(BIN)/python tools/peers.py install --for interop
-	@$(BIN)/pytest -m interop -n 1 -rs --timeout 600 tests/interop
+	@$(BIN)/pytest -m interop -n 1 -rs --timeout 600 --reruns 1 tests/interop
 
 bench: .venv/.development ## side by side with peers; figures as ratios
 	@$(BIN)/python tools/peers.py install --for bench

@@ -162,9 +162,16 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     terminalreporter.write_line("peers: " + (", ".join(sorted(used)) or "none"))
     for text in noted:
         terminalreporter.write_line(text)
+    for report in terminalreporter.stats.get("rerun", []):
+        terminalreporter.write_line(f"passed or failed on a second try only: {report.nodeid}: {_failure(report)}")
     for reason in ABSENT.values():
         terminalreporter.write_line(f"not run: {reason}")
     write_matrix(terminalreporter, terminalreporter.stats)
+
+
+def _failure(report: pytest.TestReport) -> str:
+    crash = getattr(report.longrepr, "reprcrash", None)
+    return str(crash.message if crash is not None else report.longrepr)[:600]
 
 
 def _shown(counts: Counter[str] | None) -> str:
