@@ -14,16 +14,16 @@ from typing import Final
 
 import msgspec
 
-from provender.dialects.vendir.documents import MAX_FILE_BYTES, read_documents
 from provender.dialects.vendir.glob import check_glob
-from provender.dialects.vendir.go_yaml import dump
 from provender.dialects.vendir.schema import API_VERSION, Config, Contents, Directory
 from provender.dialects.vendir.secrets import ConfigMap, References, Secret, read_config_map, read_secret
-from provender.dialects.vendir.shape import shaped
 from provender.errors import InvalidProject, NotFound, ProvenderError, Unsupported
 from provender.project.capped import read_capped
 from provender.settings import Path as Place
 from provender.settings import Tree
+from provender.settings.go_documents import MAX_FILE_BYTES, read_documents
+from provender.settings.go_shape import shaped
+from provender.settings.go_yaml import dump
 
 __all__ = ["EMULATED_VERSION", "Configuration", "checked", "clean_path", "entire_path", "refuse_unsupported", "within"]
 

@@ -12,21 +12,21 @@ from urllib.parse import urljoin, urlsplit
 import msgspec
 
 from provender.artifact.unpack import UnpackOptions, unpack
+from provender.bundle.image_reference import ImageReference
 from provender.dialects.vendir.config import within
-from provender.dialects.vendir.documents import read_documents
 from provender.dialects.vendir.downloads import basic_login, download_file, is_archive, scratch, unpack_archive
 from provender.dialects.vendir.fetch import Fetch, Work, identity_of
 from provender.dialects.vendir.image import secret_name
-from provender.dialects.vendir.image_reference import ImageReference
 from provender.dialects.vendir.lock import LockContents, LockHelmChart
 from provender.dialects.vendir.modes import settle_modes
 from provender.dialects.vendir.registries import Access, Registries
 from provender.dialects.vendir.schema import Contents, HelmChart
 from provender.dialects.vendir.secrets import References
-from provender.dialects.vendir.shape import shaped
 from provender.errors import IntegrityError, InvalidDocument, InvalidProject, NotFound, ProvenderError
 from provender.oci import Digest, Reference
 from provender.project.sources.chart_index import MAX_INDEX_BYTES, ListedChart, read_chart_index
+from provender.settings.go_documents import read_documents
+from provender.settings.go_shape import shaped
 from provender.storage.web import WebClient
 from provender.versions import Range, Version, nearest
 from provender.versions import select as newest

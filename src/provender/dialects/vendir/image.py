@@ -7,17 +7,18 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from provender.bundle.image_reference import ImageReference
 from provender.dialects.vendir.config import within
 from provender.dialects.vendir.fetch import Fetch, Work, identity_of
-from provender.dialects.vendir.image_reference import ImageReference
 from provender.dialects.vendir.lock import LockContents, LockImage, LockImgpkgBundle
 from provender.dialects.vendir.registries import Access, Registries
 from provender.dialects.vendir.schema import Contents, SecretRef
 from provender.dialects.vendir.selection import VersionSelection
-from provender.errors import InvalidProject, ProvenderError, Unsupported
+from provender.errors import InvalidDocument, InvalidProject, ProvenderError, Unsupported
 from provender.oci import Digest, Document
 
 if TYPE_CHECKING:
+    from provender.bundle.reading import BundleSource
     from provender.dialects.vendir.repository import Repository
 
 __all__ = ["BundleFetcher", "ImageFetcher", "secret_name"]
@@ -128,10 +129,24 @@ class _BundleFetch:
         self.identity = identity_of("imgpkgBundle", found.url, is_recursive)
 
     def lay(self, staging: str, work: Work) -> LockContents:
-        from provender.dialects.vendir.bundle import Bundle
+        from provender.bundle.laying import Laying
+        from provender.dialects.vendir.image_tree import lay_image
 
-        bundle = Bundle(self._found.repository, self._found.digest, self._found.opened)
-        bundle.lay(staging, work, is_recursive=self._is_recursive)
+        def lay(document: Document, source: BundleSource, place: str) -> None:
+            lay_image(document.manifest().layers, source, place, work)
+
+        laying = Laying(lay, self._found.opened, is_recursive=self._is_recursive, cancellation=work.cancellation)
+        repository = self._found.opened(self._found.repository)
+        try:
+            laying.run(repository, self._found.digest, self._found.repository, staging)
+        except InvalidDocument as error:
+            if error.code == "no-bundle":
+                error.message = (
+                    "Expected bundle image but found plain image (hint: Did you use -i instead of -b?): "
+                    f"{error.message}"
+                )
+                error.hint = "use image: {url: ...} for an image that is no imgpkg bundle"
+            raise
         return LockContents(imgpkg_bundle=LockImgpkgBundle(image=self._found.url, tag=self._found.tag))
 
 

@@ -9,11 +9,11 @@ from typing import Final
 import msgspec
 
 from provender.dialects.vendir.config import clean_path, within
-from provender.dialects.vendir.documents import read_documents
-from provender.dialects.vendir.go_yaml import dump
 from provender.dialects.vendir.schema import API_VERSION
-from provender.dialects.vendir.shape import shaped
 from provender.errors import InvalidProject, ProvenderError
+from provender.settings.go_documents import read_documents
+from provender.settings.go_shape import shaped
+from provender.settings.go_yaml import dump
 
 __all__ = ["LOCK_MODE", "LockConfig", "LockContents", "LockDirectory"]
 

@@ -13,9 +13,9 @@ from typing import Final
 
 import msgspec
 
-from provender.dialects.vendir.shape import shaped
 from provender.errors import InvalidProject
 from provender.settings import Tree
+from provender.settings.go_shape import shaped
 
 __all__ = ["ConfigMap", "Login", "References", "Secret", "read_config_map", "read_secret"]
 

@@ -19,13 +19,13 @@ import msgspec
 from provender.dialects.vendir.config import Configuration, entire_path, within
 from provender.dialects.vendir.describe import described
 from provender.dialects.vendir.fetch import Fetch, Fetcher, Work, identity_of
-from provender.dialects.vendir.go_yaml import dump
 from provender.dialects.vendir.lock import LockConfig, LockContents, LockDirectory, LockNothing
 from provender.dialects.vendir.lock_file import OnRollBack
 from provender.dialects.vendir.record import ContentsRecord, Records
 from provender.dialects.vendir.schema import Contents, Directory
 from provender.errors import InvalidProject, NotFound, ProvenderError
 from provender.project.state import STATE_DIRECTORY, State
+from provender.settings.go_yaml import dump
 from provender.storage.files import FileLock
 from provender.transfer.pool import Cancellation, run_all
 from provender.transfer.progress import NO_PROGRESS, Progress

@@ -8,9 +8,9 @@ from typing import Final
 
 import msgspec
 
+from provender.bundle.image_reference import ImageReference
 from provender.dialects.vendir.config import Configuration, entire_path
 from provender.dialects.vendir.glob import expand_glob
-from provender.dialects.vendir.image_reference import ImageReference
 from provender.dialects.vendir.schema import Contents, Git, GithubRelease, HelmChart, OciArtifact
 from provender.dialects.vendir.selection import VersionSelection
 from provender.errors import ProvenderError

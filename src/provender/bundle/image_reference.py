@@ -1,4 +1,4 @@
-"""Image references as vendir takes them: without a registry Docker Hub is meant, and that is `index.docker.io`. Pure.
+"""Image references as imgpkg takes them: without a registry Docker Hub is meant, spelled `index.docker.io`. Pure.
 
 `ociArtifact` does not come here: it follows provender's own grammar.
 """

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from provender.dialects.vendir.go_scalar import as_text, resolve
-from provender.dialects.vendir.go_yaml import dump
+from provender.settings.go_scalar import as_text, resolve
+from provender.settings.go_yaml import dump
 
 
 @pytest.mark.parametrize(

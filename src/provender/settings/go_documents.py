@@ -1,7 +1,7 @@
-"""The YAML documents of vendir's files, read as Go reads them, with the line and column of every value.
+"""The YAML documents of a file as Go programs read them, with the line and column of every value.
 
 Several documents in a file, anchors, aliases and merge keys are allowed here, other than in provender's own files; a
-repeated key counts as vendir takes it (the last one) and is told as a warning. Everything is bounded.
+repeated key counts as Go takes it (the last one) and is told as a warning. Everything is bounded.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from provender.dialects.vendir.go_scalar import resolve
 from provender.errors import InvalidProject
 from provender.settings import MAX_SETTINGS_BYTES, Tree
+from provender.settings.go_scalar import resolve
 from provender.settings.reader import Node
 
 if TYPE_CHECKING:

@@ -13,9 +13,9 @@ from typing import Final, TypeVar, Union, get_args, get_origin
 
 import msgspec
 
-from provender.dialects.vendir.go_scalar import as_text
 from provender.errors import InvalidProject
 from provender.settings import Path, Tree
+from provender.settings.go_scalar import as_text
 from provender.settings.reader import Node, shown, spelled
 
 __all__ = ["shaped"]

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from functools import cmp_to_key
 from typing import Final
 
-from provender.dialects.vendir.go_scalar import is_timestamp, resolve
+from provender.settings.go_scalar import is_timestamp, resolve
 
 __all__ = ["dump"]
 
