@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from provender.artifact.compression import open_stream
-from provender.artifact.limits import Limits
 from provender.artifact.tar import extract_tar
 from provender.artifact.tree import TreeWriter
 from provender.errors import ProvenderError
+from provender.storage.compression import open_stream
+from provender.storage.limits import Limits
 from support.archives import END, archive, directory, file, hardlink, header, member, on_disk, padded, pax, symlink
 
 

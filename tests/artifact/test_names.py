@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from provender.artifact.limits import Limits
 from provender.artifact.names import check_link, check_links, fold, fold_text, is_plain, split_path
 from provender.errors import IntegrityError
+from provender.storage.limits import Limits
 
 
 @pytest.mark.parametrize(

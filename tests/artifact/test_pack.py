@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from provender.artifact.compression import open_stream
 from provender.artifact.pack import PackedLayer, Source, pack
 from provender.artifact.tar import extract_tar
 from provender.artifact.tree import Entry, TreeWriter
 from provender.errors import Conflict, InvalidReference, NotFound, ProvenderError, Unsupported
 from provender.oci.annotations import TITLE, UNPACK, UNPACKED_DIGEST
+from provender.storage.compression import open_stream
 from provender.transfer.pool import Cancellation, Cancelled
 
 

@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from provender.artifact.entry import Entry, SmallFile
-from provender.artifact.limits import Limits
 from provender.artifact.tar import TarReader, extract_tar
 from provender.artifact.tree import TreeWriter
 from provender.errors import IntegrityError, ProvenderError
+from provender.storage.limits import Limits
 from support.archives import END, Piece, archive, directory, file, header, on_disk
 
 FORMATS = (tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT)

@@ -14,12 +14,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from provender.artifact.compression import open_stream
-from provender.artifact.limits import Limits
 from provender.artifact.tar import TarReader, extract_tar
 from provender.artifact.tree import Entry, TreeWriter
 from provender.errors import IntegrityError, ProvenderError
 from provender.oci import Descriptor, Digest
+from provender.storage.compression import open_stream
+from provender.storage.limits import Limits
 from provender.storage.verify import VerifiedReader
 from support.archives import (
     END,

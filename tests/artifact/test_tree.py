@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from provender.artifact.limits import Limits
 from provender.artifact.tree import Entry, TreeWriter, tree_digest
 from provender.errors import Conflict, IntegrityError, ProvenderError
+from provender.storage.limits import Limits
 from support.archives import on_disk
 
 Act = Callable[[TreeWriter], object]

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from provender.artifact.limits import Limits
 from provender.artifact.tree import Entry, TreeWriter
 from provender.artifact.zip import extract_zip
 from provender.errors import ProvenderError
+from provender.storage.limits import Limits
 
 
 def _zip(*members: tuple[str, bytes, int]) -> bytes:

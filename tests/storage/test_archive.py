@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import gzip
 import io
 import os
 import tarfile
@@ -112,16 +111,8 @@ def test_damaged_blob_is_met_at_its_end(layout: LayoutStorage, tmp_path: Path) -
         read_all(reader, len(LAYER))
 
 
-@pytest.mark.parametrize(
-    ("start", "word"),
-    [
-        (gzip.compress(b"", mtime=0), "gunzip"),
-        (b"\x28\xb5\x2f\xfd1234", "unzstd"),
-        (b"\xfd7zXZ\0..", "unxz"),
-        (b"BZh9", "bunzip2"),
-    ],
-)
-def test_compressed_archive_is_unsupported_with_the_command(tmp_path: Path, start: bytes, word: str) -> None:
+@pytest.mark.parametrize(("start", "word"), [(b"\xfd7zXZ\0..", "unxz"), (b"BZh9", "bunzip2")])
+def test_unknown_compression_is_unsupported_with_the_command(tmp_path: Path, start: bytes, word: str) -> None:
     (tmp_path / "a.tgz").write_bytes(start)
     with pytest.raises(Unsupported) as caught:
         ArchiveStorage(tmp_path / "a.tgz")

@@ -82,8 +82,8 @@ def test_the_size_is_known_before(document: Document, parts: list[Part]) -> None
 
 
 def test_compressed_it_is_the_same_tar(document: Document, parts: list[Part]) -> None:
-    from provender.artifact.compression import open_stream
-    from provender.artifact.limits import DEFAULT_LIMITS
+    from provender.storage.compression import open_stream
+    from provender.storage.limits import DEFAULT_LIMITS
 
     entries = [named(document, "v1")]
     compressed, raw = written(entries, parts, zstd=True), written(entries, parts)

@@ -10,14 +10,14 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Final, Literal
 
-from provender.artifact.compression import open_stream
-from provender.artifact.header import is_header
-from provender.artifact.limits import DEFAULT_LIMITS, Limits
 from provender.artifact.tar import TarReader, extract_tar
 from provender.artifact.tree import TreeWriter
 from provender.artifact.zip import ZIP_MAGICS, extract_zip
 from provender.errors import IntegrityError
 from provender.storage.abilities import BlobReader
+from provender.storage.compression import open_stream
+from provender.storage.limits import DEFAULT_LIMITS, Limits
+from provender.storage.tar_header import is_header
 from provender.storage.verify import CHUNK_BYTES
 
 __all__ = ["Opener", "content_kind", "lay_content", "top_directory"]

@@ -10,8 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final, Protocol
 
-from provender.artifact.compression import open_stream
-from provender.artifact.limits import DEFAULT_LIMITS, Limits
 from provender.artifact.names import shown, split_path
 from provender.artifact.tar import Member, TarReader
 from provender.artifact.tree import Entry, TreeWriter
@@ -19,6 +17,8 @@ from provender.artifact.unpack import fetch_content
 from provender.errors import IntegrityError, ProvenderError
 from provender.oci import Descriptor
 from provender.storage.abilities import Fetcher
+from provender.storage.compression import open_stream
+from provender.storage.limits import DEFAULT_LIMITS, Limits
 from provender.transfer.pool import Cancellation
 from provender.transfer.progress import NO_PROGRESS, Progress, WatchedReader
 

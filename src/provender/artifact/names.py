@@ -11,8 +11,8 @@ import unicodedata
 from collections.abc import Mapping
 from typing import Final, NoReturn
 
-from provender.artifact.limits import DEFAULT_LIMITS, Limits
 from provender.errors import IntegrityError
+from provender.storage.limits import DEFAULT_LIMITS, Limits
 
 __all__ = ["check_link", "check_links", "check_target", "fold", "fold_text", "is_plain", "shown", "split_path"]
 

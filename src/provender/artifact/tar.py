@@ -12,7 +12,11 @@ from typing import Final, Literal, NoReturn
 import msgspec
 
 from provender.artifact.ahead import ReadAhead
-from provender.artifact.header import (
+from provender.artifact.names import PLAIN_NAME, is_plain, shown, split_path
+from provender.artifact.tree import Reader, SmallFile, TreeWriter
+from provender.errors import IntegrityError, ProvenderError, Unsupported
+from provender.storage.limits import DEFAULT_LIMITS, Limits
+from provender.storage.tar_header import (
     BLOCK_BYTES,
     Header,
     bad_archive,
@@ -21,10 +25,6 @@ from provender.artifact.header import (
     parse_pax,
     parse_pax_size,
 )
-from provender.artifact.limits import DEFAULT_LIMITS, Limits
-from provender.artifact.names import PLAIN_NAME, is_plain, shown, split_path
-from provender.artifact.tree import Reader, SmallFile, TreeWriter
-from provender.errors import IntegrityError, ProvenderError, Unsupported
 
 __all__ = ["Member", "TarReader", "extract_tar"]
 

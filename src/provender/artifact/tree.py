@@ -15,11 +15,11 @@ from typing import Final, Literal, Protocol, Self
 
 from provender.artifact.claim import UNHASHED, Claim, compare, conflict, entry_of
 from provender.artifact.entry import Entry, SmallFile, tree_digest
-from provender.artifact.limits import DEFAULT_LIMITS, Limits
 from provender.artifact.names import check_link, check_target, fold_text, shown
 from provender.artifact.rooted import RootedDirectory
 from provender.artifact.scribe import Scribe
 from provender.errors import IntegrityError, ProvenderError
+from provender.storage.limits import DEFAULT_LIMITS, Limits
 
 __all__ = ["Content", "Entry", "Reader", "SmallFile", "TreeWriter", "tree_digest"]
 

@@ -11,9 +11,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
 
-from provender.artifact.compression import Stream, open_stream
 from provender.artifact.layers import Copy, Extract, Mode, Planned, Sniff, plan_layers
-from provender.artifact.limits import DEFAULT_LIMITS, Limits
 from provender.artifact.scribe import can_have_scribe
 from provender.artifact.tree import Entry, TreeWriter
 from provender.errors import IntegrityError, InvalidReference, ProvenderError
@@ -22,6 +20,8 @@ from provender.oci.annotations import UNPACK, UNPACKED_DIGEST
 from provender.storage.abilities import BlobReader, Fetcher
 from provender.storage.cache_flight import Flight
 from provender.storage.cache_readers import SpooledReader
+from provender.storage.compression import Stream, open_stream
+from provender.storage.limits import DEFAULT_LIMITS, Limits
 from provender.storage.verify import CHUNK_BYTES, BytesReader, read_all
 from provender.transfer.pool import Cancellation, run_all
 from provender.transfer.progress import NO_PROGRESS, Progress, WatchedReader
@@ -245,7 +245,7 @@ class _Replay:
 
 def _has_tar(recorder: _Recorder, limits: Limits) -> bool:
     """True if the content is a tar, compressed or not; content that only looks compressed is none."""
-    from provender.artifact.header import is_header
+    from provender.storage.tar_header import is_header
 
     try:
         return is_header(open_stream(recorder, None, limits).peek(_SNIFF_BYTES))

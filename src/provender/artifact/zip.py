@@ -11,10 +11,10 @@ import zlib
 from collections.abc import Iterator
 from typing import IO, Final
 
-from provender.artifact.limits import DEFAULT_LIMITS, Limits
 from provender.artifact.names import shown, split_path
 from provender.artifact.tree import TreeWriter
 from provender.errors import IntegrityError, Unsupported
+from provender.storage.limits import DEFAULT_LIMITS, Limits
 
 __all__ = ["ZIP_MAGICS", "extract_zip"]
 

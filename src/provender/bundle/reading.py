@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from typing import Final, Literal, Protocol
 
-from provender.artifact.compression import open_stream
-from provender.artifact.limits import DEFAULT_LIMITS
 from provender.artifact.tar import TarReader
 from provender.artifact.unpack import fetch_content
 from provender.bundle.locks import LOCK_PATH, ImageLocations, ImagesLock, read_images_lock, read_locations
@@ -18,6 +16,8 @@ from provender.oci import Descriptor, Digest, Document
 from provender.oci.document import parse_json
 from provender.oci.media_types import DOCKER_CONFIG, IMAGE_CONFIG
 from provender.storage.abilities import Fetcher, Resolver
+from provender.storage.compression import open_stream
+from provender.storage.limits import DEFAULT_LIMITS
 from provender.storage.verify import read_all
 
 __all__ = [

@@ -10,12 +10,12 @@ import re
 from typing import Final, Literal
 
 from provender.artifact.entry import tree_lines
-from provender.artifact.limits import DEFAULT_LIMITS, Limits
 from provender.artifact.names import split_path
 from provender.artifact.tree import Entry, TreeWriter, tree_digest
 from provender.errors import IntegrityError, ProvenderError
 from provender.oci import Descriptor, Digest
 from provender.storage.cache import BlobCache
+from provender.storage.limits import DEFAULT_LIMITS, Limits
 from provender.storage.verify import CHUNK_BYTES, read_all
 from provender.transfer.pool import Cancellation
 from provender.transfer.progress import Progress, WatchedReader

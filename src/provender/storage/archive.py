@@ -1,20 +1,20 @@
-"""An OCI image layout inside a plain tar, read in place: `docker save`, `oras backup`, `skopeo copy oci-archive:`.
+"""An OCI image layout inside a tar, read in place: ours, `oras backup`, `skopeo copy oci-archive:`, new `docker save`.
 
-Storage layer, over `layout_view` and `tar_table`. Read-only; nothing is ever extracted.
+Storage layer, over `layout_view`, `tar_table` and `archive_volume`, which reads compressed archives. Read-only; nothing
+is ever extracted.
 """
 
 from __future__ import annotations
 
-import os
 import re
-import stat
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Final, Self
+from typing import Final, Self
 
-from provender.errors import IntegrityError, NotFound, ProvenderError, Unsupported
+from provender.errors import IntegrityError, InvalidDocument, ProvenderError
 from provender.oci import Descriptor, Digest
 from provender.storage.abilities import BlobReader
+from provender.storage.archive_volume import plain_volume
 from provender.storage.layout_index import (
     INDEX_FILE,
     LAYOUT_FILE,
@@ -27,34 +27,39 @@ from provender.storage.layout_index import (
 from provender.storage.layout_view import LayoutView
 from provender.storage.tar_table import Member, scan
 from provender.storage.verify import CHUNK_BYTES, read_all
+from provender.storage.volume import Cursor, FileVolume, Volume
 
 __all__ = ["ArchiveStorage"]
 
 _BLOB: Final = re.compile(r"blobs/(?:sha256/[0-9a-f]{64}|sha512/[0-9a-f]{128})")
 
-_Identity = tuple[int, int, int, int]
-
 
 class ArchiveStorage(LayoutView):
     """The layout in the tar at `path`, as it is now; an archive that is replaced later is noticed, not misread.
 
-    Raises NotFound, InvalidDocument (code `not-a-layout`), Unsupported (compressed, or another layout version) or
+    A compressed archive that cannot be read at random takes a temporary file in `scratch` until `close`. Raises
+    NotFound, InvalidDocument (code `not-a-layout`), Unsupported (an unknown compression, or another layout version) or
     IntegrityError (a hostile or damaged archive).
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, scratch: Path | None = None) -> None:
         super().__init__(f"layout:{path}")
-        self._path = path
+        stored: Volume = FileVolume([path], where=self._where)
         try:
-            with open(path, "rb", buffering=0) as file:
-                self._identity = self._checked(file)
-                self._table = scan(file, _is_wanted)
-            self._names = self._read_index()
-        except FileNotFoundError as error:
-            raise NotFound(
-                f"no such file: {path}", code="layout-not-found", where=self._where, hint="check the path"
-            ) from error
+            self._volume = plain_volume(stored, scratch=scratch, where=self._where)
+            try:
+                cursor = self._volume.open()
+                try:
+                    self._table = scan(cursor, _is_wanted)
+                finally:
+                    cursor.close()
+                self._names = self._read_index()
+            except BaseException:
+                self._volume.close()
+                raise
         except ProvenderError as error:
+            if isinstance(error, IntegrityError | InvalidDocument):
+                stored.blame()
             error.at(self._where)
             raise
 
@@ -62,6 +67,18 @@ class ArchiveStorage(LayoutView):
     def entries(self) -> tuple[Descriptor, ...]:
         """What `index.json` lists, in its order, annotations and all."""
         return self._names.descriptors
+
+    def is_current(self) -> bool:
+        """True if the archive is still what it was when this was made, and this was not closed."""
+        return self._volume.is_current()
+
+    def blame(self) -> None:
+        """After damage was met: raise an IntegrityError that says where it is, if the archive can tell."""
+        self._volume.blame()
+
+    def close(self) -> None:
+        """Give back the temporary file, if there is one; what was opened is not to be used any more."""
+        self._volume.close()
 
     def _index(self) -> LayoutIndex:
         return self._names
@@ -84,48 +101,26 @@ class ArchiveStorage(LayoutView):
             return read_all(part, limit)
 
     def _part(self, member: Member, offset: int) -> _Part:
-        file = open(self._path, "rb", buffering=0)  # noqa: SIM115 - the part owns it
-        try:
-            if self._checked(file) != self._identity:
-                raise IntegrityError(
-                    "the archive was changed while it was in use",
-                    code="archive-changed",
-                    where=self._where,
-                    hint="run again when it is complete",
-                )
-            file.seek(member.offset + offset)
-        except (OSError, ProvenderError):
-            file.close()
-            raise
-        return _Part(file, max(member.size - offset, 0))
-
-    def _checked(self, file: IO[bytes]) -> _Identity:
-        status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode):
-            raise Unsupported(
-                "an archive is read at random, which needs a regular file",
-                code="not-a-regular-file",
-                where=self._where,
-                hint="save the archive to a file first",
-            )
-        return status.st_mtime_ns, status.st_size, status.st_ino, status.st_dev
+        cursor = self._volume.open()
+        cursor.seek(member.offset + offset)
+        return _Part(cursor, max(member.size - offset, 0))
 
 
 class _Part:
-    """A reader of a stretch of a file, which it closes."""
+    """A reader of a stretch of a volume, which closes its cursor."""
 
-    def __init__(self, file: IO[bytes], size: int) -> None:
-        self._file = file
+    def __init__(self, cursor: Cursor, size: int) -> None:
+        self._cursor = cursor
         self._left = size
 
     def read(self, size: int = -1, /) -> bytes:
         want = CHUNK_BYTES if size < 0 else size
-        chunk = self._file.read(min(want, self._left))
+        chunk = self._cursor.read(min(want, self._left))
         self._left -= len(chunk)
         return chunk
 
     def close(self) -> None:
-        self._file.close()
+        self._cursor.close()
 
     def __enter__(self) -> Self:
         return self

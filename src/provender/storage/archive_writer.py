@@ -9,8 +9,7 @@ modes are the same everywhere, so equal content gives equal bytes (uncompressed;
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from types import TracebackType
-from typing import Final, Literal, Protocol, Self
+from typing import Final, Literal, Protocol
 
 import msgspec
 
@@ -19,6 +18,7 @@ from provender.oci import Descriptor, Digest
 from provender.oci.media_types import INDEX, is_document
 from provender.storage.abilities import BlobReader
 from provender.storage.layout_index import INDEX_FILE, LAYOUT_FILE
+from provender.storage.seekable_zstd import SeekableWriter
 from provender.storage.ustar import END_OF_ARCHIVE, header, padding
 from provender.storage.verify import CHUNK_BYTES, VerifiedReader
 
@@ -54,7 +54,7 @@ def write_archive(
     """
     ordered = _ordered(parts)
     if compression == "zstd":
-        with _Compressed(out) as compressed:
+        with SeekableWriter(out, level=_ZSTD_LEVEL) as compressed:
             _write(compressed, entries, ordered)
     else:
         _write(out, entries, ordered)
@@ -114,39 +114,3 @@ def _header(name: str, size: int) -> bytes:
 
 def _name(digest: Digest) -> str:
     return f"blobs/{digest.algorithm}/{digest.encoded}"
-
-
-class _Compressor(Protocol):
-    def compress(self, content: bytes, /) -> bytes: ...
-    def flush(self) -> bytes: ...
-
-
-class _Compressed:
-    """A writable that compresses; the end of the stream is written when its `with` block is left without an error."""
-
-    def __init__(self, out: Writable) -> None:
-        self._out = out
-        self._compressor = _zstd()
-
-    def write(self, content: bytes, /) -> None:
-        self._out.write(self._compressor.compress(content))
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
-    ) -> None:
-        if kind is None:
-            self._out.write(self._compressor.flush())
-
-
-def _zstd() -> _Compressor:
-    import sys
-
-    if sys.version_info >= (3, 14):
-        from compression import zstd
-    else:
-        from backports import zstd
-    compressor: _Compressor = zstd.ZstdCompressor(level=_ZSTD_LEVEL)
-    return compressor

@@ -115,6 +115,7 @@ class Storages:
         self._health = Health()
         self._clients: dict[_Peer, RegistryClient] = {}
         self._layouts: dict[Path, LayoutStorage] = {}
+        self._archives: dict[Path, ArchiveStorage] = {}
         self._lock = threading.RLock()
 
     @property
@@ -156,11 +157,15 @@ class Storages:
             )
 
     def close(self) -> None:
-        """Close the connections of our own transport; what was opened is not to be used any more."""
+        """Close connections of our own transport, and archives; what was opened is not to be used any more."""
         with self._lock:
             transport, self._own_transport = self._own_transport, None
             self._clients.clear()
             self._layouts.clear()
+            archives = list(self._archives.values())
+            self._archives.clear()
+        for archive in archives:
+            archive.close()
         if transport is not None:
             transport.close()
 
@@ -231,9 +236,7 @@ class Storages:
         if path.is_file():
             if create:
                 raise _read_only(reference, str(place))
-            from provender.storage.archive import ArchiveStorage
-
-            return ArchiveStorage(path)
+            return self._archive(path)
         return self._layout(path, create=create)
 
     def _tell_of_plain_http(self, place: Place) -> None:
@@ -285,6 +288,21 @@ class Storages:
         from provender.storage.layout import LayoutStorage
 
         return self._remembered(path, lambda: LayoutStorage(path, create=create))
+
+    def _archive(self, path: Path) -> ArchiveStorage:
+        """One object for each archive as it is now: its table, and its temporary file if it needs one, are made once.
+
+        One that was replaced stays as it is for those who have it.
+        """
+        from provender.storage.archive import ArchiveStorage
+        from provender.storage.cache import default_cache_root
+
+        with self._lock:
+            storage = self._archives.get(path)
+            if storage is None or not storage.is_current():
+                storage = ArchiveStorage(path, scratch=default_cache_root(self._environ))
+                self._archives[path] = storage
+            return storage
 
     def _remembered(self, path: Path, make: Callable[[], LayoutStorage]) -> LayoutStorage:
         """One object for each directory, so that threads share its lock and what it read."""

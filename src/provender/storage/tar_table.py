@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import IO, Final, NamedTuple
+from typing import Final, NamedTuple
 
-from provender.errors import IntegrityError, InvalidDocument, Unsupported
+from provender.errors import IntegrityError, InvalidDocument
+from provender.storage.volume import Cursor, read_exactly
 
 __all__ = ["Member", "scan"]
 
@@ -20,12 +21,6 @@ _MAX_EXTENSION_BYTES: Final = 1 << 20
 _REGULAR = frozenset({b"0", b"\0", b"7"})
 _DIRECTORY: Final = b"5"
 _HEADER_ONLY = frozenset({b"1", b"2", b"3", b"4", b"5", b"6"})  # links, devices, directories: whatever size they claim
-_COMPRESSED: Final = {
-    b"\x1f\x8b": ("gzip", "gunzip"),
-    b"\x28\xb5\x2f\xfd": ("zstd", "unzstd"),
-    b"BZh": ("bzip2", "bunzip2"),
-    b"\xfd7zXZ\0": ("xz", "unxz"),
-}
 
 
 class Member(NamedTuple):
@@ -41,14 +36,13 @@ class _Header(NamedTuple):
     size: int
 
 
-def scan(file: IO[bytes], wanted: Callable[[str], bool]) -> dict[str, Member]:
+def scan(file: Cursor, wanted: Callable[[str], bool]) -> dict[str, Member]:
     """The wanted regular files by name (without a leading `./`); the last one of a name counts, as in extraction.
 
-    Raises Unsupported for a compressed archive, InvalidDocument for what is no tar, IntegrityError for an archive that
-    is cut short, has too many members, or has a wanted name that is not a regular file.
+    Raises InvalidDocument for what is no tar, IntegrityError for an archive that is cut short, has too many members, or
+    has a wanted name that is not a regular file.
     """
     end = file.seek(0, os.SEEK_END)
-    _check_start(file)
     table: dict[str, Member] = {}
     long_name: str | None = None
     extended: dict[str, str] = {}
@@ -83,18 +77,7 @@ def scan(file: IO[bytes], wanted: Callable[[str], bool]) -> dict[str, Member]:
     raise _hostile(f"it has more than {_MAX_MEMBERS} members")
 
 
-def _check_start(file: IO[bytes]) -> None:
-    start = _read(file, 0, 8)
-    for magic, (name, command) in _COMPRESSED.items():
-        if start.startswith(magic):
-            raise Unsupported(
-                f"the archive is compressed with {name}; a layout is read at random, which needs a plain tar",
-                code="compressed-archive",
-                hint=f"decompress it first, with {command}",
-            )
-
-
-def _header(file: IO[bytes], position: int, end: int) -> _Header | None:
+def _header(file: Cursor, position: int, end: int) -> _Header | None:
     """The header at `position`; None at the end of the archive."""
     if position == end and position > 0:
         return None  # without the two blocks of zeros, as some writers leave it
@@ -116,7 +99,7 @@ def _header(file: IO[bytes], position: int, end: int) -> _Header | None:
     return _Header(name, block[156:157], size)
 
 
-def _extension(file: IO[bytes], position: int, size: int, end: int) -> bytes:
+def _extension(file: Cursor, position: int, size: int, end: int) -> bytes:
     if size > _MAX_EXTENSION_BYTES:
         raise _hostile(f"an extended header has {size} bytes")
     if position + size > end:
@@ -174,9 +157,9 @@ def _padded(size: int) -> int:
     return (size + _BLOCK - 1) // _BLOCK * _BLOCK
 
 
-def _read(file: IO[bytes], position: int, size: int) -> bytes:
+def _read(file: Cursor, position: int, size: int) -> bytes:
     file.seek(position)
-    return file.read(size)
+    return read_exactly(file, size)
 
 
 def _no_tar() -> InvalidDocument:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 import click
 
@@ -14,7 +14,6 @@ from provender.cli.options import console_of, jobs_option, output_options
 from provender.cli.services import Services
 
 if TYPE_CHECKING:
-    from provender.artifact.compression import Stream
     from provender.project.importing import Imported
     from provender.storage.archive import ArchiveStorage
 
@@ -78,39 +77,18 @@ def _render(console: Console, done: Imported, place: str, *, is_store: bool) -> 
 
 @contextmanager
 def _opened(file: Path, scratch: Path) -> Iterator[ArchiveStorage]:
-    """The archive; a compressed one is unpacked into a temporary file first, for it is read at random."""
-    import tempfile
-
-    from provender.artifact.compression import open_stream, sniff
     from provender.errors import InvalidDocument, NotFound
     from provender.storage.archive import ArchiveStorage
-    from provender.storage.verify import CHUNK_BYTES
 
-    try:
-        source = open(file, "rb")  # noqa: SIM115 - closed below
-    except FileNotFoundError as error:
-        raise NotFound(
-            f"no such file: {file}", code="no-archive", hint="name the archive that 'provender export' wrote"
-        ) from error
-    except IsADirectoryError as error:
+    if file.is_dir():
         raise InvalidDocument(
             f"{file} is a directory, not an archive",
             code="not-an-archive",
             hint="name a file that 'provender export' wrote; a layout that is a directory is bound with --registry",
-        ) from error
-    with source:
-        compression = sniff(source.peek(512)[:512])
-        if compression not in ("gzip", "zstd"):
-            yield ArchiveStorage(file)
-            return
-        scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=scratch, prefix=".import.", suffix=".tmp") as plain:
-            stream = open_stream(source, compression, where=str(file))
-            _copy(stream, plain, CHUNK_BYTES)
-            plain.flush()
-            yield ArchiveStorage(Path(plain.name))
-
-
-def _copy(source: Stream, target: IO[bytes], size: int) -> None:
-    while chunk := source.read(size):
-        target.write(chunk)
+        )
+    if not file.exists():
+        raise NotFound(
+            f"no such file: {file}", code="no-archive", hint="name the archive that 'provender export' wrote"
+        )
+    with closing(ArchiveStorage(file, scratch=scratch)) as archive:
+        yield archive

@@ -14,15 +14,15 @@ from functools import partial
 from typing import TYPE_CHECKING, BinaryIO, Final
 from urllib.parse import unquote, urlsplit
 
-from provender.artifact.compression import sniff
 from provender.artifact.content import content_kind, lay_content
-from provender.artifact.limits import DEFAULT_LIMITS
 from provender.artifact.names import split_path
 from provender.artifact.tree import TreeWriter
 from provender.dialects.vendir.fetch import Work
 from provender.dialects.vendir.modes import settle_modes
 from provender.dialects.vendir.secrets import References
 from provender.errors import IntegrityError, InvalidProject
+from provender.storage.compression import sniff
+from provender.storage.limits import DEFAULT_LIMITS
 from provender.storage.web import Download, FileSink, WebClient, basic_authorization
 
 if TYPE_CHECKING:

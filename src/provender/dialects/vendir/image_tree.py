@@ -10,12 +10,12 @@ import os
 from collections.abc import Iterable, Sequence
 
 from provender.artifact.image import stack_layers
-from provender.artifact.limits import DEFAULT_LIMITS, Limits
 from provender.artifact.tar import Member
 from provender.dialects.vendir.fetch import Work
 from provender.errors import IntegrityError
 from provender.oci import Descriptor
 from provender.storage.abilities import Fetcher
+from provender.storage.limits import DEFAULT_LIMITS, Limits
 
 __all__ = ["lay_image", "mode_of"]
 

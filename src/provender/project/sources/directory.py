@@ -14,7 +14,6 @@ from typing import BinaryIO, Final
 
 import msgspec
 
-from provender.artifact.limits import DEFAULT_LIMITS, Limits
 from provender.artifact.names import fold_text, shown, split_path
 from provender.artifact.selection import choose
 from provender.artifact.tree import Entry, TreeWriter, tree_digest
@@ -23,6 +22,7 @@ from provender.project.dependency import Dependency
 from provender.project.lock_entry import LockedDependency, LockedDirectory, locked_as
 from provender.project.origin import DirectoryOrigin
 from provender.project.state import StatEntry, scan
+from provender.storage.limits import DEFAULT_LIMITS, Limits
 from provender.transfer.pool import Cancellation
 from provender.transfer.progress import Progress
 

@@ -14,7 +14,6 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from provender.artifact.limits import DEFAULT_LIMITS, Limits
 from provender.artifact.names import shown, split_path
 from provender.artifact.selection import choose
 from provender.artifact.tree import Entry, TreeWriter
@@ -27,6 +26,7 @@ from provender.project.sources.lfs import lay_pointer, pointer_of
 from provender.storage.git.clones import Clone, GitClones, Refs
 from provender.storage.git.command import GitCommand
 from provender.storage.git.objects import GitEntry, ObjectReader
+from provender.storage.limits import DEFAULT_LIMITS, Limits
 from provender.transfer.pool import Cancellation
 from provender.transfer.progress import Progress
 from provender.versions import Range, nearest

@@ -14,7 +14,6 @@ from urllib.parse import quote
 import msgspec
 
 from provender.artifact.content import lay_content
-from provender.artifact.limits import DEFAULT_LIMITS, Limits
 from provender.artifact.selection import matches, select
 from provender.artifact.tree import Entry, TreeWriter
 from provender.errors import InvalidProject, NotFound, ProvenderError, RateLimited, Unauthorized, Unavailable
@@ -25,6 +24,7 @@ from provender.project.lock_entry import LockedAsset, LockedDependency, LockedRe
 from provender.project.origin import GITHUB_API, GithubOrigin
 from provender.project.sources.downloads import Downloads, Watch
 from provender.project.sources.release import RELEASE, RELEASES, Asset, Release
+from provender.storage.limits import DEFAULT_LIMITS, Limits
 from provender.transfer.pool import Cancellation, run_all
 from provender.transfer.progress import Progress
 from provender.versions import Range, nearest

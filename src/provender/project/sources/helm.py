@@ -10,7 +10,6 @@ from typing import Final
 from urllib.parse import urljoin
 
 from provender.artifact.content import Opener, lay_content, top_directory
-from provender.artifact.limits import DEFAULT_LIMITS, Limits
 from provender.artifact.selection import select
 from provender.artifact.tree import Entry, TreeWriter
 from provender.artifact.unpack import fetch_content
@@ -23,6 +22,7 @@ from provender.project.origin import HelmOrigin, Requested
 from provender.project.sources.chart_index import MAX_INDEX_BYTES, ListedChart, read_chart_index, unusable_index
 from provender.project.sources.downloads import Downloads, Watch
 from provender.project.sources.repositories import Repositories, lay_undamaged
+from provender.storage.limits import DEFAULT_LIMITS, Limits
 from provender.transfer.pool import Cancellation
 from provender.transfer.progress import Progress, WatchedReader
 from provender.versions import Range, nearest

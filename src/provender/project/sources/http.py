@@ -8,7 +8,6 @@ from __future__ import annotations
 from urllib.parse import unquote, urlsplit
 
 from provender.artifact.content import lay_content
-from provender.artifact.limits import DEFAULT_LIMITS, Limits
 from provender.artifact.selection import select
 from provender.artifact.tree import Entry, TreeWriter
 from provender.oci import Descriptor, Digest
@@ -17,6 +16,7 @@ from provender.project.dependency import Dependency
 from provender.project.lock_entry import LockedDependency, LockedHttp, locked_as
 from provender.project.origin import HttpOrigin
 from provender.project.sources.downloads import Downloads, Watch
+from provender.storage.limits import DEFAULT_LIMITS, Limits
 from provender.transfer.pool import Cancellation
 from provender.transfer.progress import Progress
 

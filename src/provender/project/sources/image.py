@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Final
 
 from provender.artifact.image import unpack_image
-from provender.artifact.limits import DEFAULT_LIMITS, Limits
 from provender.artifact.selection import is_selected, select
 from provender.artifact.tree import Entry
 from provender.errors import InvalidProject
@@ -15,6 +14,7 @@ from provender.project.lock_entry import LockedDependency, LockedImage, locked_a
 from provender.project.origin import ImageOrigin
 from provender.project.sources import Contents
 from provender.project.sources.repositories import Repositories, lay_undamaged
+from provender.storage.limits import DEFAULT_LIMITS, Limits
 from provender.transfer.pool import Cancellation
 from provender.transfer.progress import Progress
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from provender.artifact.limits import DEFAULT_LIMITS, Limits
 from provender.artifact.selection import select
 from provender.artifact.tree import Entry, TreeWriter
 from provender.project.dependency import Dependency
 from provender.project.inline_tree import inline_tree
 from provender.project.lock_entry import LockedDependency, LockedInline
 from provender.project.origin import InlineOrigin
+from provender.storage.limits import DEFAULT_LIMITS, Limits
 from provender.transfer.pool import Cancellation
 from provender.transfer.progress import Progress
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import Final
 
 from provender.artifact.layers import Skip, plan_layers
-from provender.artifact.limits import DEFAULT_LIMITS, Limits
 from provender.artifact.selection import select
 from provender.artifact.tree import Entry
 from provender.artifact.unpack import UnpackOptions, fetch_content, unpack
@@ -19,6 +18,7 @@ from provender.project.lock_entry import LockedDependency, LockedOci, locked_as
 from provender.project.origin import OciOrigin
 from provender.project.sources import Contents
 from provender.project.sources.repositories import Repositories, lay_undamaged
+from provender.storage.limits import DEFAULT_LIMITS, Limits
 from provender.storage.verify import read_all
 from provender.transfer.pool import Cancellation
 from provender.transfer.progress import Progress

@@ -1,6 +1,6 @@
 """Compressed content as a stream of what is in it: gzip and zstd, in constant memory, with caps against bombs.
 
-Artifact layer. Strict: a damaged or cut stream, and anything but further members (or, for gzip, zero padding) after the
+Storage layer. Strict: a damaged or cut stream, and anything but further members (or, for gzip, zero padding) after the
 last one, is an error, so that no two readers may see different content in the same bytes.
 """
 
@@ -10,8 +10,8 @@ import sys
 import zlib
 from typing import Final, Literal, Protocol, cast
 
-from provender.artifact.limits import DEFAULT_LIMITS, Limits
 from provender.errors import IntegrityError
+from provender.storage.limits import DEFAULT_LIMITS, Limits
 
 __all__ = ["Compression", "Stream", "open_stream", "sniff"]
 
@@ -48,7 +48,7 @@ def sniff(prefix: bytes) -> Compression | Literal["tar"] | None:
         return "gzip"
     if prefix.startswith(_ZSTD_MAGIC) or _is_skippable(prefix):
         return "zstd"
-    from provender.artifact.header import is_header
+    from provender.storage.tar_header import is_header
 
     return "tar" if is_header(prefix[:512]) else None
 

@@ -1,4 +1,4 @@
-"""One tar header block: what it says, or why it is refused. Artifact layer, below the tar reader; pure.
+"""One tar header block: what it says, or why it is refused. Storage layer, below the readers of tars; pure.
 
 Reads V7, ustar, GNU and star headers. Strict where archives may mean two things to two readers.
 """

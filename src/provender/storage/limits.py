@@ -1,4 +1,4 @@
-"""How much an archive from outside may ask of this machine. Artifact layer; pure values.
+"""How much an archive from outside may ask of this machine. Storage layer; pure values.
 
 Every number is a cap on hostile input, chosen so that real artifacts pass; a caller who knows better passes its own.
 """

@@ -15,10 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from provender.artifact.ahead import ReadAhead
-from provender.artifact.compression import Compression, open_stream, sniff
-from provender.artifact.limits import Limits
 from provender.errors import IntegrityError
 from provender.oci import Descriptor, Digest
+from provender.storage.compression import Compression, open_stream, sniff
+from provender.storage.limits import Limits
 from provender.storage.verify import VerifiedReader
 from support.archives import archive, file
 
