@@ -300,3 +300,31 @@ def test_a_compressed_archive_is_the_same_archive(project: InProcess) -> None:
     assert read_all(stream, 1 << 20) == (project.directory / "one.tar").read_bytes()
     project.prepare("copy", "layout:one.tar.zst:1.0", "layout:back")
     assert relations(walk(LayoutStorage(project.directory / "back"), "1.0")) == relations(walk(layout, "1.0"))
+
+
+@pytest.mark.parametrize("suffix", [".tar", ".tar.zst"])
+def test_an_archive_in_parts_is_the_archive_and_says_which_part_is_wrong(project: InProcess, suffix: str) -> None:
+    layout = LayoutStorage(project.directory / "source", create=True)
+    push(layout, "one", "1.0", layers=[os.urandom(1_500_000), os.urandom(1_500_000)])
+    name = f"one{suffix}"
+    result = project.json("copy", "layout:source:1.0", f"layout:{name}", "--split", "1MiB")
+    assert result.json["reference"].startswith(f"layout:{name}.001@")
+    parts = [project.directory / part["name"] for part in result.json["parts"]]
+    assert [path.name for path in parts] == [f"{name}.00{number}" for number in range(1, len(parts) + 1)]
+    assert {path.stat().st_size for path in parts[:-1]} == {1 << 20}
+    refused(project.json("copy", "layout:source:1.0", f"layout:{name}", "--split", "1M"), 1, "archive-exists")
+    project.prepare("copy", "layout:source:1.0", f"layout:whole{suffix}")
+    assert b"".join(path.read_bytes() for path in parts) == (project.directory / f"whole{suffix}").read_bytes()
+    for number, written in enumerate((f"{name}.001", f"{name}.parts", name)):
+        project.prepare("copy", f"layout:{written}:1.0", f"layout:back{number}")
+        assert relations(walk(LayoutStorage(project.directory / f"back{number}"), "1.0")) == relations(
+            walk(layout, "1.0")
+        )
+    second = parts[1].read_bytes()
+    parts[1].write_bytes(second[:-1] + bytes([second[-1] ^ 1]))
+    refused(project.json("copy", f"layout:{name}.001:1.0", "acme/app"), 65, "part-damaged")
+    parts[1].write_bytes(parts[0].read_bytes())
+    refused(project.json("copy", f"layout:{name}.001:1.0", "acme/app"), 65, "parts-swapped")
+    parts[1].unlink()
+    refused(project.json("copy", f"layout:{name}.001:1.0", "acme/app"), 66, "part-missing")
+    assert project.registry.count("(PUT|POST)") == 0

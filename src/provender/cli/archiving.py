@@ -12,10 +12,28 @@ if TYPE_CHECKING:
     from provender.storage.abilities import Fetcher
     from provender.storage.archive_writer import Compression
     from provender.storage.open import Opened, Storages
+    from provender.storage.split_files import FilePart
     from provender.transfer.archive_out import Archived
     from provender.transfer.graph import Graph
 
-__all__ = ["archive_path", "check_archive", "write_archive_file"]
+__all__ = ["archive_path", "check_archive", "part_size", "write_archive_file"]
+
+_LEAST_PART_BYTES = 1 << 20
+_UNITS = {"": 0, "K": 10, "M": 20, "G": 30, "T": 40}
+
+
+def part_size(text: str) -> int:
+    """Bytes from `4GiB`, `700M` or `1000000000`: units are powers of 1024."""
+    import click
+
+    digits = text.rstrip("BIKMGTbikmgt")
+    unit = text[len(digits) :].upper().removesuffix("B").removesuffix("I")
+    if not digits.isdecimal() or len(digits) > 15 or unit not in _UNITS:
+        raise click.UsageError(f"not a size: {text[:40]!r}; write for example 4GiB")
+    size = int(digits) << _UNITS[unit]
+    if size < _LEAST_PART_BYTES:
+        raise click.UsageError("a part has at least 1MiB")
+    return size
 
 
 def archive_path(target: Reference) -> Path | None:
@@ -32,30 +50,41 @@ def write_archive_file(
     path: Path,
     *,
     since: tuple[Storages, Reference] | None,
+    split: int | None,
     force: bool,
     jobs: int,
 ) -> None:
     """Write the archive, without the large blobs that `since` has, and say what is in it."""
-    from provender.errors import Conflict
     from provender.storage.files import AtomicFile
+    from provender.storage.split_files import SplitFile
     from provender.transfer.archive_out import archive, blobs_at
 
-    if path.exists() and not force:
-        raise Conflict(
-            f"{path} is there already, and an archive is not added to",
-            code="archive-exists",
-            where=str(path),
-            hint="name another file, or replace it with --force",
-        )
+    if not force:
+        _refuse_existing(path, is_split=split is not None)
     without: frozenset[Digest] = frozenset()
     if since is not None:
         without = blobs_at(graph, since[0].open(since[1]).storage, jobs=jobs)
-    with AtomicFile(path) as file:
+    with AtomicFile(path) if split is None else SplitFile(path, split) as file:
         compression: Compression = "zstd" if path.suffix == ".zst" else "none"
         written = archive(graph, reading.storage, file, without=without, compression=compression)
-        file.commit()
+        parts = file.commit() or ()
     console.stop_progress()
-    _show(console, graph, path, written)
+    _show(console, graph, path, written, parts)
+
+
+def _refuse_existing(path: Path, *, is_split: bool) -> None:
+    from provender.errors import Conflict
+    from provender.storage.split_files import first_part, parts_list
+
+    names = (first_part(path), parts_list(path)) if is_split else (path,)
+    for name in names:
+        if name.exists():
+            raise Conflict(
+                f"{name} is there already, and an archive is not added to",
+                code="archive-exists",
+                where=str(path),
+                hint="name another file, or replace it with --force",
+            )
 
 
 def check_archive(graph: Graph, reading: Opened, destination: Fetcher) -> None:
@@ -63,13 +92,18 @@ def check_archive(graph: Graph, reading: Opened, destination: Fetcher) -> None:
 
     Nothing for any other source. Raises IntegrityError, or NotFound (`delta-incomplete`).
     """
-    from provender.errors import NotFound
+    from provender.errors import IntegrityError, NotFound
     from provender.storage.archive import ArchiveStorage
     from provender.transfer.archive_out import verify_blobs
 
     if not isinstance(reading.storage, ArchiveStorage):
         return
-    lacking = [each for each in verify_blobs(graph, reading.storage) if not destination.exists(each)]
+    try:
+        absent = verify_blobs(graph, reading.storage)
+    except IntegrityError:
+        reading.storage.blame()
+        raise
+    lacking = [each for each in absent if not destination.exists(each)]
     if lacking:
         raise NotFound(
             f"the archive lacks {counted(len(lacking), 'blob', 'blobs')} that the destination does not have either: "
@@ -80,23 +114,29 @@ def check_archive(graph: Graph, reading: Opened, destination: Fetcher) -> None:
         )
 
 
-def _show(console: Console, graph: Graph, path: Path, written: Archived) -> None:
+def _show(console: Console, graph: Graph, path: Path, written: Archived, parts: tuple[FilePart, ...]) -> None:
     digest = graph.roots[0].digest
+    name = path.with_name(parts[0].name) if parts else path
     if console.is_json:
         fields = {
-            "reference": f"layout:{path}@{digest}",
+            "reference": f"layout:{name}@{digest}",
             "digest": digest,
             "tags": list(graph.roots[0].tags),
             "documents": written.documents,
             "blobs": written.blobs,
             "contentBytes": written.content_bytes,
             "lacks": [{"digest": each.digest, "size": each.size} for each in written.left_out],
+            "parts": [{"name": part.name, "size": part.size, "sha256": part.sha256} for part in parts],
         }
         console.document("archive", fields)
         return
-    console.result(f"layout:{path}@{digest}")
+    console.result(f"layout:{name}@{digest}")
     lacks = (
         f"; it lacks {counted(len(written.left_out), 'blob', 'blobs')} of the other side" if written.left_out else ""
     )
     what = f"{counted(written.documents, 'manifest', 'manifests')}, {counted(written.blobs, 'blob', 'blobs')}"
     console.note(f"{what}, {human_bytes(written.content_bytes)}{lacks}")
+    if parts:
+        console.note(
+            f"{counted(len(parts), 'part', 'parts')} of {path.name}; {path.name}.parts says what they have to be"
+        )

@@ -25,9 +25,10 @@ from provender.storage.layout_index import (
     not_a_layout,
 )
 from provender.storage.layout_view import LayoutView
+from provender.storage.split_files import stored_volume
 from provender.storage.tar_table import Member, scan
 from provender.storage.verify import CHUNK_BYTES, read_all
-from provender.storage.volume import Cursor, FileVolume, Volume
+from provender.storage.volume import Cursor, Volume
 
 __all__ = ["ArchiveStorage"]
 
@@ -35,7 +36,9 @@ _BLOB: Final = re.compile(r"blobs/(?:sha256/[0-9a-f]{64}|sha512/[0-9a-f]{128})")
 
 
 class ArchiveStorage(LayoutView):
-    """The layout in the tar at `path`, as it is now; an archive that is replaced later is noticed, not misread.
+    """The layout in the tar at `path` (a file, or a first part of several), as it is now.
+
+    An archive that is replaced later is noticed, not misread.
 
     A compressed archive that cannot be read at random takes a temporary file in `scratch` until `close`. Raises
     NotFound, InvalidDocument (code `not-a-layout`), Unsupported (an unknown compression, or another layout version) or
@@ -44,7 +47,7 @@ class ArchiveStorage(LayoutView):
 
     def __init__(self, path: Path, *, scratch: Path | None = None) -> None:
         super().__init__(f"layout:{path}")
-        stored: Volume = FileVolume([path], where=self._where)
+        stored: Volume = stored_volume(path, where=self._where)
         try:
             self._volume = plain_volume(stored, scratch=scratch, where=self._where)
             try:

@@ -92,14 +92,21 @@ class AtomicFile:
         while rest:
             rest = rest[os.write(self._fd, rest) :]
 
-    def commit(self) -> None:
-        """Give the file its name, replacing what has it now."""
+    def seal(self) -> None:
+        """Finish writing, but leave the file without its name until `commit`."""
         if self._fd is None:
             raise ValueError("the file is finished")
+        if self._durable:
+            os.fsync(self._fd)
+        self._close()
+
+    def commit(self) -> None:
+        """Give the file its name, replacing what has it now."""
+        if self._finished:
+            raise ValueError("the file is finished")
         try:
-            if self._durable:
-                os.fsync(self._fd)
-            self._close()
+            if self._fd is not None:
+                self.seal()
             os.replace(self._temporary, self._path)
             self._finished = True
         except OSError:

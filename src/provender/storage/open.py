@@ -232,7 +232,7 @@ class Storages:
             return self._client(peer).repository(place.repository)
         if place.store is not None:
             return self._in_store(place.store, place.repository, create=create)
-        path = place.layout or Path(reference.registry)
+        path = _stored(place.layout or Path(reference.registry))
         if path.is_file():
             if create:
                 raise _read_only(reference, str(place))
@@ -335,6 +335,17 @@ class Storages:
 
             self._credentials = CredentialStore(self._environ)
         return self._credentials
+
+
+def _stored(path: Path) -> Path:
+    """Where an archive lies: itself, or in parts, by their list or by the first of them."""
+    if not path.exists():
+        from provender.storage.split_files import first_part, parts_list
+
+        for name in (parts_list(path), first_part(path)):
+            if name.is_file():
+                return name
+    return path
 
 
 def _hurried(policy: RetryPolicy | None) -> RetryPolicy:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from provender.cli.archiving import archive_path, check_archive, write_archive_file
+from provender.cli.archiving import archive_path, check_archive, part_size, write_archive_file
 from provender.cli.console import Console, counted
 from provender.cli.copy_view import show_copy, show_plan, show_unchanged
 from provender.cli.options import console_of, jobs_option, output_options, registry_options
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 @click.option("--tag", "tags", multiple=True, help="A further tag at the destination (repeatable).")
 @click.option("--force", is_flag=True, help="Repair what is incomplete below what is there; replace an archive.")
 @click.option("--since", metavar="REFERENCE", help="Into an archive: leave out large blobs that are there already.")
+@click.option("--split", metavar="SIZE", help="Into an archive: in parts of this size, such as 4GiB.")
 @click.option("--fast", is_flag=True, help="Do nothing if the destination's tag names the same digest already.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be copied.")
 @click.option("--include-foreign", is_flag=True, help="Copy layers that are not to be distributed, too.")
@@ -60,6 +61,7 @@ def command(
     tags: tuple[str, ...],
     force: bool,
     since: str | None,
+    split: str | None,
     fast: bool,
     dry_run: bool,
     include_foreign: bool,
@@ -78,7 +80,8 @@ def command(
 
     A destination layout:FILE.tar (or .tar.zst) is one archive, written front to back, the same bytes for the same
     content, with an inventory. With --since (the destination's repository, or an earlier archive) it lacks the large
-    blobs that are there. What comes from an archive is verified as a whole before anything of it is sent.
+    blobs that are there. With --split it is written as FILE.tar.001 and so on, with FILE.tar.parts that lists them, and
+    is read under the name of either. What comes from an archive is verified as a whole before anything of it is sent.
 
     With one --platform its manifest is copied; with several a new index is made, whose digest is another one.
 
@@ -87,7 +90,8 @@ def command(
       provender copy ghcr.io/acme/app:1.2.0 registry.example/mirror/app
       provender copy ghcr.io/acme/app:1.2.0 layout:./bundle --platform linux/amd64 --platform linux/arm64
       provender copy ghcr.io/acme/app:1.2.0 layout:./app.tar --since layout:./last.tar
-      provender copy layout:./app.tar:1.2.0 registry.example/app --to-authfile ci-auth.json
+      provender copy ghcr.io/acme/app:1.2.0 layout:./app.tar.zst --split 4GiB
+      provender copy layout:./app.tar.zst.001:1.2.0 registry.example/app --to-authfile ci-auth.json
     """
     from provender.errors import VerificationFailed
     from provender.oci import Platform, Reference
@@ -107,8 +111,10 @@ def command(
     )
     machines = [Platform.parse(text) for text in platforms]
     path = archive_path(target)
-    if since is not None and path is None:
-        raise click.UsageError("--since is for archives: name a destination such as layout:./app.tar")
+    part_bytes = None if split is None else part_size(split)
+    if path is None and (since is not None or split is not None):
+        option = "--since" if since is not None else "--split"
+        raise click.UsageError(f"{option} is for archives: name a destination such as layout:./app.tar")
     from_side, to_side = sides_of(sides)
     with two_sides(
         console, ((from_side, asked), (to_side, target)), registries=registries, plain_http=plain_http, jobs=jobs
@@ -124,7 +130,7 @@ def command(
         _tell_left_out(console, graph)
         if path is not None and not dry_run:
             base = None if since is None else (to_storages, Reference.parse(since))
-            write_archive_file(console, graph, reading, path, since=base, force=force, jobs=jobs)
+            write_archive_file(console, graph, reading, path, since=base, split=part_bytes, force=force, jobs=jobs)
             return
         plan = missing(graph, writing, options=PlanOptions(is_thorough=force, probe_blobs=dry_run, jobs=jobs))
         if dry_run:
