@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tarfile
 from collections.abc import Iterator
@@ -259,7 +260,17 @@ def test_a_delta_says_what_it_lacks_and_needs_it_at_the_destination(project: InP
     push(layout, "three", "3.0", layers=[base])
     third = project.json("copy", "layout:source:3.0", "layout:three.tar", "--since", "layout:two.tar")
     assert [each["digest"] for each in third.json["lacks"]] == [digest_of(base)]
-    refused(project.json("copy", "layout:two.tar:2.0", "acme/app"), 66, "delta-incomplete")
+    # The inventory alone says the same, and exactly what the delta lacks.
+    project.prepare("pull", "layout:two.tar:provender.inventory", "-o", "kept")
+    kept = json.loads((project.directory / "kept/inventory.json").read_bytes())
+    assert [row["digest"] for row in kept["content"] if not row["isHere"]] == [digest_of(base)]
+    again = project.json("copy", "layout:source:3.0", "layout:same.tar", "--since", "kept/inventory.json")
+    assert again.json["lacks"] == third.json["lacks"]
+    assert (project.directory / "same.tar").read_bytes() == (project.directory / "three.tar").read_bytes()
+    (project.directory / "bad.json").write_text('{"version": 2}')
+    refused(project.json("copy", "layout:source:3.0", "layout:x.tar", "--since", "bad.json"), 65, "invalid-inventory")
+    error = refused(project.json("copy", "layout:two.tar:2.0", "acme/app"), 66, "delta-incomplete")
+    assert digest_of(base) in error["message"]
     assert project.registry.count("(PUT|POST)") == 0
     project.prepare("copy", "layout:one.tar:1.0", "acme/app")
     again = project.json("copy", "layout:source:2.0", "layout:direct.tar", "--since", "acme/app")

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["archive_path", "check_archive", "part_size", "write_archive_file"]
 
+_MOST_SHOWN = 20
 _LEAST_PART_BYTES = 1 << 20
 _UNITS = {"": 0, "K": 10, "M": 20, "G": 30, "T": 40}
 
@@ -49,7 +50,7 @@ def write_archive_file(
     reading: Opened,
     path: Path,
     *,
-    since: tuple[Storages, Reference] | None,
+    since: tuple[Storages, str] | None,
     split: int | None,
     force: bool,
     jobs: int,
@@ -57,19 +58,28 @@ def write_archive_file(
     """Write the archive, without the large blobs that `since` has, and say what is in it."""
     from provender.storage.files import AtomicFile
     from provender.storage.split_files import SplitFile
-    from provender.transfer.archive_out import archive, blobs_at
+    from provender.transfer.archive_out import archive
 
     if not force:
         _refuse_existing(path, is_split=split is not None)
-    without: frozenset[Digest] = frozenset()
-    if since is not None:
-        without = blobs_at(graph, since[0].open(since[1]).storage, jobs=jobs)
+    without: frozenset[Digest] = frozenset() if since is None else _there(graph, *since, jobs=jobs)
     with AtomicFile(path) if split is None else SplitFile(path, split) as file:
         compression: Compression = "zstd" if path.suffix == ".zst" else "none"
         written = archive(graph, reading.storage, file, without=without, compression=compression)
         parts = file.commit() or ()
     console.stop_progress()
     _show(console, graph, path, written, parts)
+
+
+def _there(graph: Graph, storages: Storages, since: str, *, jobs: int) -> frozenset[Digest]:
+    """The large blobs that the other side has, as its repository, an earlier archive or an inventory say."""
+    from provender.oci import Reference
+    from provender.transfer.archive_out import blobs_at, blobs_told
+    from provender.transfer.inventory import Inventory
+
+    if not since.startswith("layout:") and Path(since).is_file():
+        return blobs_told(graph, Inventory.load(Path(since)))
+    return blobs_at(graph, storages.open(Reference.parse(since)).storage, jobs=jobs)
 
 
 def _refuse_existing(path: Path, *, is_split: bool) -> None:
@@ -105,9 +115,11 @@ def check_archive(graph: Graph, reading: Opened, destination: Fetcher) -> None:
         raise
     lacking = [each for each in absent if not destination.exists(each)]
     if lacking:
+        shown = ", ".join(each.digest for each in lacking[:_MOST_SHOWN])
+        more = f" and {len(lacking) - _MOST_SHOWN} more" if len(lacking) > _MOST_SHOWN else ""
         raise NotFound(
             f"the archive lacks {counted(len(lacking), 'blob', 'blobs')} that the destination does not have either: "
-            f"{', '.join(each.digest for each in lacking[:3])}",
+            f"{shown}{more}",
             code="delta-incomplete",
             where=reading.location,
             hint="copy what it builds on first (see --since), or make an archive with everything",

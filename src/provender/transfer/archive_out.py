@@ -6,32 +6,26 @@ blobs are always in it, so that it can be read and judged by itself.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from functools import partial
 from typing import Final, Protocol
 
 import msgspec
 
-from provender.errors import InvalidDocument, NotFound, ProvenderError
-from provender.oci import EMPTY_BYTES, EMPTY_DESCRIPTOR, Descriptor, Digest, Document, Manifest
+from provender.errors import NotFound
+from provender.oci import EMPTY_BYTES, EMPTY_DESCRIPTOR, Descriptor, Digest, Document
 from provender.oci.annotations import REF_NAME
-from provender.oci.document import parse_json
-from provender.oci.media_types import MANIFEST
 from provender.storage.abilities import BlobReader, Fetcher, Resolver
 from provender.storage.archive_writer import Compression, Part, Writable, write_archive
 from provender.storage.fallback_index import adding
 from provender.storage.layout_index import fallback_tag
-from provender.storage.verify import BytesReader, read_all
+from provender.storage.verify import BytesReader
 from provender.transfer.graph import Graph
+from provender.transfer.inventory import INVENTORY_TAG, Inventory
 from provender.transfer.pool import Cancellation, run_all
 
-__all__ = ["INVENTORY_TAG", "INVENTORY_TYPE", "Archived", "archive", "blobs_at", "verify_blobs"]
+__all__ = ["Archived", "archive", "blobs_at", "blobs_told", "verify_blobs"]
 
-INVENTORY_TYPE: Final = "application/vnd.provender.inventory.v1+json"
-INVENTORY_TAG: Final = "provender.inventory"
-
-_MAX_INVENTORY_BYTES: Final = 64 << 20
 # Less than this is sent without asking whether it is there, so it has to be in the archive.
 _LEAST_LEFT_OUT: Final = 64 << 10
 
@@ -57,11 +51,20 @@ def blobs_at(
     Raises whatever a look-up raises: what is not known to be there is no reason to leave anything out.
     """
     large = [node.content for node in graph.blobs if node.descriptor.size >= _LEAST_LEFT_OUT]
-    told = _told_by_inventory(other)
+    inventory = Inventory.at(other)
+    told = frozenset() if inventory is None else inventory.digests
     asked = [each for each in large if each.digest not in told]
     found = run_all([partial(other.exists, each) for each in asked], jobs=jobs, cancellation=cancellation)
     there = {each.digest for each, is_there in zip(asked, found, strict=True) if is_there}
     return frozenset(there | {each.digest for each in large if each.digest in told})
+
+
+def blobs_told(graph: Graph, inventory: Inventory) -> frozenset[Digest]:
+    """The large blobs of `graph` that are in the inventory of an earlier archive: what `blobs_at` asks a place."""
+    told = inventory.digests
+    return frozenset(
+        node.digest for node in graph.blobs if node.descriptor.size >= _LEAST_LEFT_OUT and node.digest in told
+    )
 
 
 def archive(
@@ -91,7 +94,8 @@ def archive(
             described = msgspec.structs.replace(node.descriptor, artifact_type=node.artifact_type)
             entries.append(described)
     left_out = tuple(node.content for node in graph.blobs if node.digest in without)
-    inventory, blobs = _inventory(graph, without)
+    inventory, listing, listed = Inventory.of(graph.nodes, without).artifact()
+    blobs = [(EMPTY_DESCRIPTOR, EMPTY_BYTES), (listing, listed)]
     documents.append(inventory)
     entries.append(_named(inventory, INVENTORY_TAG))
     parts = [Part(each.descriptor, partial(BytesReader, each.raw)) for each in documents]
@@ -153,48 +157,3 @@ def _opening(source: Fetcher, described: Descriptor, content: Descriptor) -> Cal
     if embedded is None and described.digest == EMPTY_DESCRIPTOR.digest:
         embedded = EMPTY_BYTES
     return partial(source.fetch, content) if embedded is None else partial(BytesReader, embedded)
-
-
-def _inventory(graph: Graph, without: frozenset[Digest]) -> tuple[Document, list[tuple[Descriptor, bytes]]]:
-    """The manifest of the inventory, and its blobs."""
-    rows = {
-        node.digest: {"digest": node.digest, "size": node.descriptor.size, "isHere": node.digest not in without}
-        for node in graph.nodes
-    }
-    content = {"version": 1, "content": [rows[digest] for digest in sorted(rows)]}
-    raw = json.dumps(content, separators=(",", ":")).encode()
-    layer = Descriptor.of(raw, INVENTORY_TYPE)
-    document = Document.author(
-        Manifest(
-            schema_version=2,
-            media_type=MANIFEST,
-            artifact_type=INVENTORY_TYPE,
-            config=EMPTY_DESCRIPTOR,
-            layers=(layer,),
-        )
-    )
-    return document, [(EMPTY_DESCRIPTOR, EMPTY_BYTES), (layer, raw)]
-
-
-def _told_by_inventory(other: _Source) -> frozenset[str]:
-    """The digests that an earlier archive has or built on; nothing for a place without an inventory."""
-    try:
-        manifest = other.resolve(INVENTORY_TAG).manifest()
-    except NotFound:
-        return frozenset()
-    if manifest.effective_type != INVENTORY_TYPE or len(manifest.layers) != 1:
-        return frozenset()
-    with other.fetch(manifest.layers[0]) as reader:
-        fields = parse_json(read_all(reader, _MAX_INVENTORY_BYTES), "the inventory")
-    rows = fields.get("content")
-    if fields.get("version") != 1 or not isinstance(rows, list):
-        raise _unreadable()
-    return frozenset(str(row["digest"]) for row in rows if isinstance(row, dict) and "digest" in row)
-
-
-def _unreadable() -> ProvenderError:
-    return InvalidDocument(
-        "the inventory cannot be read",
-        code="invalid-inventory",
-        hint="it is of a newer provender, or damaged; name the destination itself",
-    )

@@ -37,7 +37,11 @@ if TYPE_CHECKING:
 )
 @click.option("--tag", "tags", multiple=True, help="A further tag at the destination (repeatable).")
 @click.option("--force", is_flag=True, help="Repair what is incomplete below what is there; replace an archive.")
-@click.option("--since", metavar="REFERENCE", help="Into an archive: leave out large blobs that are there already.")
+@click.option(
+    "--since",
+    metavar="REFERENCE|FILE",
+    help="Into an archive: leave out large blobs that are there.",
+)
 @click.option("--split", metavar="SIZE", help="Into an archive: in parts of this size, such as 4GiB.")
 @click.option("--fast", is_flag=True, help="Do nothing if the destination's tag names the same digest already.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be copied.")
@@ -79,9 +83,10 @@ def command(
     the destination the source's is kept.
 
     A destination layout:FILE.tar (or .tar.zst) is one archive, written front to back, the same bytes for the same
-    content, with an inventory. With --since (the destination's repository, or an earlier archive) it lacks the large
-    blobs that are there. With --split it is written as FILE.tar.001 and so on, with FILE.tar.parts that lists them, and
-    is read under the name of either. What comes from an archive is verified as a whole before anything of it is sent.
+    content, with an inventory. With --since (the destination's repository, an earlier archive, or the inventory.json
+    of one) it lacks the large blobs that are there. With --split it is written as FILE.tar.001 and so on, and
+    FILE.tar.parts that lists them; either name is read. What comes from an archive is verified as a whole before
+    anything of it is sent.
 
     With one --platform its manifest is copied; with several a new index is made, whose digest is another one.
 
@@ -129,7 +134,7 @@ def command(
         graph, narrowed = _graph(console, reading, wanted, names, options=options, machines=machines)
         _tell_left_out(console, graph)
         if path is not None and not dry_run:
-            base = None if since is None else (to_storages, Reference.parse(since))
+            base = None if since is None else (to_storages, since)
             write_archive_file(console, graph, reading, path, since=base, split=part_bytes, force=force, jobs=jobs)
             return
         plan = missing(graph, writing, options=PlanOptions(is_thorough=force, probe_blobs=dry_run, jobs=jobs))
