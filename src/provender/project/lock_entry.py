@@ -97,13 +97,28 @@ class _Entry(
     forbid_unknown_fields=True,
     tag_field="source",
 ):
-    """What all entries have in common: besides these claims, `tree` and `to`."""
+    """What all entries have in common, besides `tree` and `to`, which stand last in the file.
+
+    Each kind says two things more: `revision`, what names this content and no other (equal for two entries of one kind
+    if they stand for the same), and `identity`, the digest of what decides what lies on disk (equal for entries that
+    only name it otherwise).
+    """
 
     @property
     def source(self) -> SourceKind:
         """The kind of source that it came from."""
         kind: SourceKind = self.__struct_config__.tag  # type: ignore[assignment]
         return kind
+
+    @property
+    def label(self) -> str | None:
+        """What people call this version; None where it has no name."""
+        return None
+
+    @property
+    def size_bytes(self) -> int | None:
+        """How much has to be fetched for it, where the lock tells."""
+        return None
 
     def _identity(self, *pins: object) -> Digest:
         parts = (self.source, *pins)
@@ -183,22 +198,18 @@ class LockedArtifact(_Entry, frozen=True, kw_only=True):
 
     @property
     def label(self) -> str | None:
-        """What people call this version."""
         return self.tag
 
     @property
     def revision(self) -> str:
-        """What names this content and no other: equal for two entries of one kind if they stand for the same."""
         return str(self.digest)
 
     @property
     def size_bytes(self) -> int | None:
-        """How much has to be fetched for it, where the lock tells."""
         return sum(layer.size for layer in self.layers)
 
     @property
     def identity(self) -> Digest:
-        """The digest of what decides what lies on disk; equal for entries that only name it otherwise."""
         return self._identity(self.digest, self.manifest, self.layers, self.selection, self.tree)
 
 
@@ -233,10 +244,6 @@ class LockedGit(_Entry, frozen=True, kw_only=True, tag="git"):
         return self.commit
 
     @property
-    def size_bytes(self) -> int | None:
-        return None
-
-    @property
     def identity(self) -> Digest:
         return self._identity(self.commit, self.submodules, self.lfs, self.selection, self.tree)
 
@@ -251,10 +258,6 @@ class LockedHttp(_Entry, frozen=True, kw_only=True, tag="http"):
     size: _Size
     tree: Digest | None
     to: str
-
-    @property
-    def label(self) -> str | None:
-        return None
 
     @property
     def revision(self) -> str:
@@ -348,16 +351,8 @@ class LockedDirectory(_Entry, frozen=True, kw_only=True, tag="directory"):
     to: str
 
     @property
-    def label(self) -> str | None:
-        return None
-
-    @property
     def revision(self) -> str:
         return str(self.tree)
-
-    @property
-    def size_bytes(self) -> int | None:
-        return None
 
     @property
     def identity(self) -> Digest:
@@ -372,16 +367,8 @@ class LockedInline(_Entry, frozen=True, kw_only=True, tag="inline"):
     to: str
 
     @property
-    def label(self) -> str | None:
-        return None
-
-    @property
     def revision(self) -> str:
         return str(self.tree)
-
-    @property
-    def size_bytes(self) -> int | None:
-        return None
 
     @property
     def identity(self) -> Digest:
@@ -398,16 +385,8 @@ class LockedManual(_Entry, frozen=True, kw_only=True, tag="manual"):
         return None
 
     @property
-    def label(self) -> str | None:
-        return None
-
-    @property
     def revision(self) -> str:
         return ""
-
-    @property
-    def size_bytes(self) -> int | None:
-        return None
 
     @property
     def identity(self) -> Digest:
