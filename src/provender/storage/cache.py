@@ -125,10 +125,10 @@ class BlobCache:
         """Store a blob (see `Pusher.push`); one that is over the cache's whole size is left out, and not read."""
         if not self.admits(descriptor) or self.exists(descriptor):
             return
-        path = Path(self._prepare(descriptor.digest))
+        path = self._prepare(descriptor.digest)
         temporary = self._root / "tmp" / temporary_name(descriptor.digest.short)
-        receive(reader, descriptor, path, durable=False, where=CACHE_PLACE, temporary=temporary)
-        self._usage.added(descriptor.size)
+        receive(reader, descriptor, Path(path), durable=False, where=CACHE_PLACE, temporary=temporary)
+        self._usage.added(path, descriptor.size)
         self._usage.settle()
 
     def push_document(self, document: Document, tags: Sequence[str] = ()) -> None:
@@ -177,7 +177,7 @@ class BlobCache:
             descriptor,
             path,
             is_there=lambda: self.exists(descriptor),
-            landed=lambda: self._usage.added(descriptor.size),
+            landed=lambda: self._usage.added(path, descriptor.size),
         )
 
     def _shard(self, digest: Digest) -> str:

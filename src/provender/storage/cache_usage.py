@@ -43,10 +43,12 @@ class CacheUsage:
         self._max_bytes = max_bytes
         self._mutex = threading.Lock()
         self._waiting_bytes = 0
+        self._newest = ""
 
-    def added(self, size_bytes: int) -> None:
-        """Note a new entry, to be counted by `settle`."""
+    def added(self, path: str, size_bytes: int) -> None:
+        """Note the new entry at `path`, to be counted by `settle`."""
         with self._mutex:
+            self._newest = path
             self._waiting_bytes += size_bytes
             is_due = self._waiting_bytes >= _MOST_WAITING_BYTES
         if is_due:
@@ -91,7 +93,8 @@ class CacheUsage:
 
         A reader that has an entry open keeps it: its file lives until it is closed.
         """
-        held = sorted(self._held())
+        # The times of two entries may be equal: file systems count in ticks.
+        held = sorted(self._held(), key=lambda entry: (entry.path == self._newest, entry))
         total = sum(entry.size for entry in held)
         if total <= self._max_bytes:
             return total
