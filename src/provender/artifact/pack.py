@@ -12,7 +12,7 @@ import hashlib
 import os
 import re
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import IO, TYPE_CHECKING, Final
 
 import msgspec
@@ -31,7 +31,7 @@ from provender.transfer.pool import Cancellation
 if TYPE_CHECKING:
     from provender.oci.digest import Hasher
 
-__all__ = ["PackedLayer", "Source", "pack"]
+__all__ = ["Member", "PackedLayer", "Source", "pack", "pack_members"]
 
 _DRIVE: Final = re.compile(r"[A-Za-z]:(?=[\\/])")
 
@@ -149,8 +149,8 @@ def _title(path: str) -> str:
         ) from error
 
 
-class _Member(msgspec.Struct, frozen=True):
-    """What goes into the tar: `name` with the title's prefix."""
+class Member(msgspec.Struct, frozen=True):
+    """What goes into a tar under `name`, from `path`; `kind` is `0` (file), `2` (link) or `5` (directory)."""
 
     name: str
     path: str
@@ -161,8 +161,6 @@ class _Member(msgspec.Struct, frozen=True):
 
 
 def _pack_directory(source: Source, scratch: str, epoch_s: int, cancellation: Cancellation) -> PackedLayer:
-    import tempfile
-
     try:
         members = _members(source)
     except IntegrityError as error:
@@ -173,6 +171,29 @@ def _pack_directory(source: Source, scratch: str, epoch_s: int, cancellation: Ca
             hint="leave it out or rename it; it could not be unpacked everywhere",
             exit_status=65,
         ) from error
+    layer, unpacked = pack_members(
+        members, scratch, source.media_type or LAYER_TAR_GZIP, epoch_s=epoch_s, cancellation=cancellation
+    )
+    notes = {UNPACKED_DIGEST: unpacked, UNPACK: "true", TITLE: source.title}
+    return PackedLayer(msgspec.structs.replace(layer.descriptor, annotations=notes), layer.path)
+
+
+def pack_members(
+    members: Iterable[Member],
+    scratch: str,
+    media_type: str,
+    *,
+    epoch_s: int = 0,
+    has_devices: bool = False,
+    cancellation: Cancellation | None = None,
+) -> tuple[PackedLayer, Digest]:
+    """The gzip-compressed tar of `members` as they come, in a new file in `scratch`, and its digest before compression.
+
+    With `has_devices` headers spell the device numbers, which are zero, as Go's do.
+    """
+    import tempfile
+
+    cancellation = cancellation or Cancellation()
     fd, path = tempfile.mkstemp(dir=scratch, prefix="layer-", suffix=".tar.gz")
     with os.fdopen(fd, "wb") as file:
         packed = _HashedFile(file)
@@ -185,42 +206,39 @@ def _pack_directory(source: Source, scratch: str, epoch_s: int, cancellation: Ca
             gzip.write(data)
 
         for member in members:
-            write(header(member.name, member.kind, member.mode, member.size, member.link, epoch_s))
+            write(
+                header(
+                    member.name, member.kind, member.mode, member.size, member.link, epoch_s, has_devices=has_devices
+                )
+            )
             if member.kind == b"0":
                 _write_file(member, write)
         write(END_OF_ARCHIVE)
         gzip.close()
     descriptor = Descriptor(
-        media_type=source.media_type or LAYER_TAR_GZIP,
-        digest=Digest(f"sha256:{packed.sha256.hexdigest()}"),
-        size=packed.size,
-        annotations={
-            UNPACKED_DIGEST: f"sha256:{unpacked.hexdigest()}",
-            UNPACK: "true",
-            TITLE: source.title,
-        },
+        media_type=media_type, digest=Digest(f"sha256:{packed.sha256.hexdigest()}"), size=packed.size
     )
-    return PackedLayer(descriptor, path)
+    return PackedLayer(descriptor, path), Digest(f"sha256:{unpacked.hexdigest()}")
 
 
-def _members(source: Source) -> list[_Member]:
+def _members(source: Source) -> list[Member]:
     """All members, sorted bytewise by path component, so that a directory stands before what it holds."""
     prefix = () if source.title == "." else tuple(source.title.split("/"))
-    found: list[tuple[tuple[str, ...], _Member]] = []
+    found: list[tuple[tuple[str, ...], Member]] = []
     if prefix:
-        found.append((prefix, _Member(f"{source.title}/", source.path, b"5", 0o755)))
+        found.append((prefix, Member(f"{source.title}/", source.path, b"5", 0o755)))
     links: dict[str, str] = {}
     for parts, path, status in _walk(source.path, ()):
         name = "/".join((*prefix, *parts))
         split_path(name, where=path)
         if stat.S_ISLNK(status.st_mode):
             links["/".join(parts)] = os.readlink(path)
-            member = _Member(name, path, b"2", 0o777, link=links["/".join(parts)])
+            member = Member(name, path, b"2", 0o777, link=links["/".join(parts)])
         elif stat.S_ISDIR(status.st_mode):
-            member = _Member(f"{name}/", path, b"5", 0o755)
+            member = Member(f"{name}/", path, b"5", 0o755)
         elif stat.S_ISREG(status.st_mode):
             mode = 0o755 if status.st_mode & 0o100 else 0o644
-            member = _Member(name, path, b"0", mode, size=status.st_size)
+            member = Member(name, path, b"0", mode, size=status.st_size)
         else:
             raise _special(path)
         found.append(((*prefix, *parts), member))
@@ -240,7 +258,7 @@ def _walk(directory: str, parts: tuple[str, ...]) -> Iterator[tuple[tuple[str, .
             yield from _walk(child.path, here)
 
 
-def _write_file(member: _Member, write: Callable[[bytes], None]) -> None:
+def _write_file(member: Member, write: Callable[[bytes], None]) -> None:
     left = member.size
     # A file that became a link since it was listed is not followed.
     fd = os.open(member.path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0))

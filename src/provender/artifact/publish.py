@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, Literal
 
 import msgspec
@@ -29,7 +29,7 @@ from provender.storage.verify import BytesReader
 from provender.transfer.pool import Cancellation, run_all
 from provender.transfer.progress import NO_PROGRESS, Progress, WatchedContent
 
-__all__ = ["ArtifactCompat", "ConfigFile", "PublishOptions", "publish"]
+__all__ = ["ArtifactCompat", "ConfigFile", "PublishOptions", "publish", "push_blobs"]
 
 """The annotation that has the artifact's type where its config pretends to be an image's."""
 
@@ -110,15 +110,25 @@ def publish(
             blobs.append((EMPTY_DESCRIPTOR, EMPTY_BYTES))
         document = Document.author(_manifest(options, config, descriptors))
         blobs += [(layer.descriptor, layer) for layer in layers]
-        work = _Work(target, progress, cancellation)
-        unique = {descriptor.digest: (descriptor, content) for descriptor, content in blobs}
-        run_all(
-            [work.task(descriptor, content) for descriptor, content in unique.values()],
-            jobs=options.jobs,
-            cancellation=cancellation,
-        )
+        push_blobs(target, blobs, jobs=options.jobs, progress=progress, cancellation=cancellation)
     target.push_document(document, tuple(tags))
     return document
+
+
+def push_blobs(
+    target: Pusher,
+    blobs: Iterable[tuple[Descriptor, bytes | PackedLayer]],
+    *,
+    jobs: int = 5,
+    progress: Progress = NO_PROGRESS,
+    cancellation: Cancellation | None = None,
+) -> None:
+    """Push blobs side by side, each digest once."""
+    cancellation = cancellation or Cancellation()
+    work = _Work(target, progress, cancellation)
+    unique = {descriptor.digest: (descriptor, content) for descriptor, content in blobs}
+    tasks = [work.task(descriptor, content) for descriptor, content in unique.values()]
+    run_all(tasks, jobs=jobs, cancellation=cancellation)
 
 
 def _check_options(options: PublishOptions) -> None:

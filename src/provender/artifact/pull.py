@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Protocol
 
 import msgspec
@@ -25,7 +26,7 @@ from provender.storage.abilities import Fetcher, Resolver
 from provender.transfer.pool import Cancellation
 from provender.transfer.progress import NO_PROGRESS, Progress
 
-__all__ = ["PullSource", "Pulled", "pull", "resolve_manifest"]
+__all__ = ["PullSource", "Pulled", "made_directory", "pull", "resolve_manifest"]
 
 # An index may list indexes; more than this many levels is no artifact but a maze.
 _MAX_INDEXES = 8
@@ -62,17 +63,13 @@ def pull(
     """
     resolved = storage.resolve(target)
     manifest = resolve_manifest(storage, resolved, platform=platform)
-    made = _make(out)
-    try:
-        with scratch_directory(out) as staging:
-            entries = unpack(
-                manifest.manifest(), storage, staging, options=options, progress=progress, cancellation=cancellation
-            )
-            with Placing(staging, out) as placing:
-                changed = placing.run(entries, force=force)
-            return Pulled(resolved, manifest, entries, changed)
-    finally:
-        _unmake(made)
+    with made_directory(out), scratch_directory(out) as staging:
+        entries = unpack(
+            manifest.manifest(), storage, staging, options=options, progress=progress, cancellation=cancellation
+        )
+        with Placing(staging, out) as placing:
+            changed = placing.run(entries, force=force)
+        return Pulled(resolved, manifest, entries, changed)
 
 
 def resolve_manifest(
@@ -88,6 +85,16 @@ def resolve_manifest(
         code="invalid-document",
         hint="name the manifest that you want by its digest",
     )
+
+
+@contextmanager
+def made_directory(out: str) -> Iterator[None]:
+    """The directory `out` is there; what was made for it goes again if nothing was put into it."""
+    made = _make(out)
+    try:
+        yield
+    finally:
+        _unmake(made)
 
 
 def _make(out: str) -> Sequence[str]:

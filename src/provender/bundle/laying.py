@@ -11,9 +11,9 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from provender.bundle.image_reference import ImageReference
-from provender.bundle.locks import LOCK_PATH, ImagesLock, read_images_lock
+from provender.bundle.locks import LOCK_PATH, ImagesLock, LockedImage, read_images_lock
 from provender.bundle.reading import BundleSource, kind_of, locations_tag, not_a_bundle
-from provender.errors import InvalidDocument, ProvenderError
+from provender.errors import InvalidDocument, NotFound, ProvenderError
 from provender.oci import Digest, Document
 from provender.transfer.pool import Cancellation
 
@@ -86,7 +86,7 @@ class Laying:
         return True
 
     def _nested(self, only: Repository | None, lock: ImagesLock, root: str, level: int) -> None:
-        """Lay those images that are bundles; they all are in the one repository `only`, if there is one."""
+        """Lay those images that are bundles; what is in a layout is looked for there first, in `only`."""
         for each in lock.images:
             self._cancellation.check()
             digest = each.digest
@@ -100,14 +100,22 @@ class Laying:
                     where=each.image,
                     hint="pull the bundles inside one by one, without --recursive",
                 )
-            name = None if only is not None else ImageReference.parse(each.image).repository
-            repository = only or self._opened(each.image.rpartition("@")[0])
-            document = repository.resolve(digest)
+            name, repository, document = self._find(only, each)
             if kind_of(document, repository) is None:
                 continue
             place = os.path.join(root, _BUNDLES, digest.replace(":", "-"))
             os.makedirs(place)
             self._bundle(repository, document, name, root, place, level + 1)
+
+    def _find(self, only: Repository | None, locked: LockedImage) -> tuple[str | None, Repository, Document]:
+        """The image in `only`, else under its own name."""
+        if only is not None:
+            try:
+                return None, only, only.resolve(locked.digest)
+            except NotFound:
+                pass  # a layout need not have everything
+        repository = self._opened(locked.image.rpartition("@")[0])
+        return ImageReference.parse(locked.image).repository, repository, repository.resolve(locked.digest)
 
     def _is_here(self, repository: Repository, bundle: Digest, lock: ImagesLock) -> bool:
         """True if every image is in the bundle's own repository."""

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from provender.storage.archive_writer import Compression
     from provender.storage.open import Opened, Storages
     from provender.storage.split_files import FilePart
-    from provender.transfer.archive_out import Archived
+    from provender.transfer.archive_out import Archived, ArchiveSource
     from provender.transfer.graph import Graph
 
 __all__ = ["archive_path", "check_archive", "part_size", "write_archive_file"]
@@ -47,7 +47,7 @@ def archive_path(target: Reference) -> Path | None:
 def write_archive_file(
     console: Console,
     graph: Graph,
-    reading: Opened,
+    source: ArchiveSource,
     path: Path,
     *,
     since: tuple[Storages, str] | None,
@@ -65,7 +65,7 @@ def write_archive_file(
     without: frozenset[Digest] = frozenset() if since is None else _there(graph, *since, jobs=jobs)
     with AtomicFile(path) if split is None else SplitFile(path, split) as file:
         compression: Compression = "zstd" if path.suffix == ".zst" else "none"
-        written = archive(graph, reading.storage, file, without=without, compression=compression)
+        written = archive(graph, source, file, without=without, compression=compression)
         parts = file.commit() or ()
     console.stop_progress()
     _show(console, graph, path, written, parts)

@@ -46,6 +46,7 @@ ARTIFACT: Final[dict[str, tuple[str, str]]] = {
     "index": ("index", "Indexes: create, update."),
     "manifest": ("manifest", "Manifests: fetch, push, delete, fetch-config."),
     "blob": ("blob", "Blobs: fetch, push, delete."),
+    "bundle": ("bundle", "Files with the images that they need: push, pull, copy, describe, list."),
     "relocate": ("relocate", "Move many artifacts: plan, apply, verify."),
 }
 REGISTRY: Final[dict[str, tuple[str, str]]] = {

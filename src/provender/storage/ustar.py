@@ -14,10 +14,16 @@ __all__ = ["END_OF_ARCHIVE", "header", "padding"]
 _BLOCK: Final = 512
 END_OF_ARCHIVE: Final = bytes(2 * _BLOCK)
 _MAX_OCTAL_SIZE: Final = 0o77777777777
+_NO_DEVICES: Final = b"0000000\0" * 2
 
 
-def header(name: str, kind: bytes, mode: int, size: int, link: str, mtime_s: int) -> bytes:
-    """The header of one member: `kind` is `0` (file), `2` (link) or `5` (directory, `name` ends in `/`)."""
+def header(
+    name: str, kind: bytes, mode: int, size: int, link: str, mtime_s: int, *, has_devices: bool = False
+) -> bytes:
+    """The header of one member: `kind` is `0` (file), `2` (link) or `5` (directory, `name` ends in `/`).
+
+    With `has_devices` the device numbers, zero, are spelled and not left empty: so do Go's archives.
+    """
     records: dict[str, str] = {}
     raw_name, raw_link = name.encode(), link.encode()
     split = _split(raw_name) if name.isascii() else None
@@ -31,7 +37,8 @@ def header(name: str, kind: bytes, mode: int, size: int, link: str, mtime_s: int
         raise Unsupported(f"the time {mtime_s} does not fit into a tar", code="invalid-time", exit_status=2)
     prefix, short = split or (b"", _plain(raw_name))
     extended = _pax(records, mtime_s) if records else b""
-    return extended + _block(short, prefix, kind, mode, min(size, _MAX_OCTAL_SIZE), _plain(raw_link), mtime_s)
+    devices = _NO_DEVICES if has_devices else bytes(16)
+    return extended + _block(short, prefix, kind, mode, min(size, _MAX_OCTAL_SIZE), _plain(raw_link), mtime_s, devices)
 
 
 def padding(size: int) -> bytes:
@@ -68,7 +75,16 @@ def _plain(text: bytes) -> bytes:
     return bytes(byte if byte < 0x80 else 0x5F for byte in text[:100])
 
 
-def _block(name: bytes, prefix: bytes, kind: bytes, mode: int, size: int, link: bytes, mtime_s: int) -> bytes:
+def _block(
+    name: bytes,
+    prefix: bytes,
+    kind: bytes,
+    mode: int,
+    size: int,
+    link: bytes,
+    mtime_s: int,
+    devices: bytes = bytes(16),
+) -> bytes:
     fields = (
         name.ljust(100, b"\0"),
         b"%07o\0" % mode,
@@ -80,7 +96,7 @@ def _block(name: bytes, prefix: bytes, kind: bytes, mode: int, size: int, link: 
         kind,
         link.ljust(100, b"\0"),
         b"ustar\x0000",
-        bytes(32 + 32 + 8 + 8),  # no names, no device
+        bytes(32 + 32) + devices,  # no names
         prefix.ljust(155, b"\0"),
         bytes(12),
     )

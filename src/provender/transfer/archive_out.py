@@ -24,7 +24,7 @@ from provender.transfer.graph import Graph
 from provender.transfer.inventory import INVENTORY_TAG, Inventory
 from provender.transfer.pool import Cancellation, run_all
 
-__all__ = ["Archived", "archive", "blobs_at", "blobs_told", "verify_blobs"]
+__all__ = ["ArchiveSource", "Archived", "archive", "blobs_at", "blobs_told", "verify_blobs"]
 
 # Less than this is sent without asking whether it is there, so it has to be in the archive.
 _LEAST_LEFT_OUT: Final = 64 << 10
@@ -39,12 +39,12 @@ class Archived(msgspec.Struct, frozen=True, kw_only=True):
     left_out: tuple[Descriptor, ...]
 
 
-class _Source(Fetcher, Resolver, Protocol):
+class ArchiveSource(Fetcher, Resolver, Protocol):
     """What is read from."""
 
 
 def blobs_at(
-    graph: Graph, other: _Source, *, jobs: int = 8, cancellation: Cancellation | None = None
+    graph: Graph, other: ArchiveSource, *, jobs: int = 8, cancellation: Cancellation | None = None
 ) -> frozenset[Digest]:
     """The large blobs of `graph` that the other side has: a destination, or an earlier archive and what that built on.
 
@@ -69,7 +69,7 @@ def blobs_told(graph: Graph, inventory: Inventory) -> frozenset[Digest]:
 
 def archive(
     graph: Graph,
-    source: _Source,
+    source: ArchiveSource,
     out: Writable,
     *,
     without: frozenset[Digest] = frozenset(),
@@ -107,7 +107,7 @@ def archive(
     return Archived(documents=len(documents), blobs=len(kept), content_bytes=size, left_out=left_out)
 
 
-def verify_blobs(graph: Graph, source: _Source, *, cancellation: Cancellation | None = None) -> list[Descriptor]:
+def verify_blobs(graph: Graph, source: ArchiveSource, *, cancellation: Cancellation | None = None) -> list[Descriptor]:
     """Read every blob of `graph` that the archive `source` has to its end; those that it lacks.
 
     Raises IntegrityError for the first wrong byte. Documents were verified when they were read.

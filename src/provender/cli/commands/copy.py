@@ -135,7 +135,9 @@ def command(
         _tell_left_out(console, graph)
         if path is not None and not dry_run:
             base = None if since is None else (to_storages, since)
-            write_archive_file(console, graph, reading, path, since=base, split=part_bytes, force=force, jobs=jobs)
+            write_archive_file(
+                console, graph, reading.storage, path, since=base, split=part_bytes, force=force, jobs=jobs
+            )
             return
         plan = missing(graph, writing, options=PlanOptions(is_thorough=force, probe_blobs=dry_run, jobs=jobs))
         if dry_run:
