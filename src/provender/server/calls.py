@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import io
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 from urllib.parse import parse_qs
 
+from provender.server.bursts import BURST_BYTES, Direct
 from provender.server.limits import Limits
 from provender.server.replies import Problem, Reply
 from provender.storage.abilities import BlobReader
@@ -20,20 +22,13 @@ from provender.storage.abilities import BlobReader
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
-__all__ = ["ABORT", "SEND_FILE", "Call", "ClientGone", "SendFile"]
+__all__ = ["ABORT", "DIRECT", "Call", "ClientGone"]
 
 ABORT: Final = "provender.abort"
 """The scope extension that ends the connection at once; whoever runs the application may offer it."""
 
-SEND_FILE: Final = "provender.sendfile"
-"""The scope extension that sends a part of a file without reading it: `SendFile`."""
-
-
-class SendFile(Protocol):
-    """Sends `count` bytes of a body that has begun, from `offset` on; fewer only if the file ends."""
-
-    async def __call__(self, file: io.FileIO, offset: int, count: int) -> int: ...
-
+DIRECT: Final = "provender.direct"
+"""The scope extension that moves large bodies below HTTP: `Direct`."""
 
 _T = TypeVar("_T")
 
@@ -46,6 +41,8 @@ _MANY_LOT_BYTES: Final = 512 << 10
 _MANY_LOTS: Final = 4
 _MAX_PIECE_BYTES: Final = 8 << 20
 _QUICK_S: Final = 0.5
+_AT_ONCE_S: Final = 0.05
+_MANY_BURSTS: Final = 4
 
 
 class ClientGone(Exception):
@@ -57,6 +54,17 @@ class Streams:
 
     def __init__(self) -> None:
         self.running = 0
+        self._bursts = 0
+
+    @contextmanager
+    def burst(self) -> Iterator[bool]:
+        """True while the block runs if there may be one more burst: most threads are kept for short work."""
+        is_granted = self._bursts < _MANY_BURSTS
+        self._bursts += is_granted
+        try:
+            yield is_granted
+        finally:
+            self._bursts -= is_granted
 
     @contextmanager
     def one_more(self) -> Iterator[None]:
@@ -164,6 +172,15 @@ class Call:
             if not message.get("more_body", False):
                 return
 
+    async def burst(self, keep: Callable[[Iterator[memoryview]], None]) -> int:
+        """Have a thread `keep` what comes of the body after the last chunk; how much it was, 0 if none can now."""
+        if (direct := self._direct()) is None:
+            return 0
+        with self.streams.burst() as is_granted:
+            taken = await direct.receive_burst(self.run, keep) if is_granted else 0
+        self.bytes_in += taken
+        return taken
+
     async def whole(self, limit: int) -> bytes:
         """The body in memory; Problem 413 if it has more than `limit` bytes."""
         too_large = Problem(413, "SIZE_INVALID", f"the content is over the limit of {limit} bytes")
@@ -205,9 +222,8 @@ class Call:
             # One read that the page cache answers: a thread would cost more than it takes.
             await self._body(_exactly(reader.read, left), more=False)
             return
-        send_file: SendFile | None = self.scope.get("extensions", {}).get(SEND_FILE)
-        if send_file is not None and isinstance(reader, io.FileIO):
-            await self._send_file(send_file, reader, left)
+        if (direct := self._direct()) is not None and isinstance(reader, io.FileIO):
+            await self._send_file(direct, reader, left)
             return
         with self.streams.one_more():
             await self._stream_ahead(reader, left)
@@ -228,28 +244,38 @@ class Call:
             if not ahead.done():
                 await asyncio.wait([ahead])  # the reader is closed next, and not below a thread that reads
 
-    async def _send_file(self, send_file: SendFile, file: io.FileIO, left: int) -> None:
-        loop = asyncio.get_running_loop()
-        offset, size = file.tell(), _CHUNK_BYTES
+    async def _send_file(self, direct: Direct, file: io.FileIO, left: int) -> None:
+        offset, size, is_at_once = file.tell(), _CHUNK_BYTES, False
         while left:
-            started = loop.time()
-            try:
-                async with asyncio.timeout(self.limits.idle_s):
-                    sent = await send_file(file, offset, min(left, size))
-            except TimeoutError as error:
-                self._abort()
-                raise ClientGone from error
-            except OSError as error:
-                raise ClientGone from error
-            if not sent:
-                self._abort()
-                raise ClientGone  # the file is shorter than it was: the client must not take it for complete
+            if is_at_once:
+                wanted = min(left, BURST_BYTES)
+                with self.streams.burst() as is_granted:
+                    sent = await direct.send_burst(self.run, file, offset, wanted) if is_granted else 0
+                is_at_once = sent == wanted
+            else:
+                started = time.monotonic()
+                sent = await self._send_piece(direct, file, offset, min(left, size))
+                # Each piece has its time limit: large ones are for quick clients only.
+                size = min(2 * size, _MAX_PIECE_BYTES) if time.monotonic() - started < _QUICK_S else _CHUNK_BYTES
+                is_at_once = time.monotonic() - started < _AT_ONCE_S
             offset += sent
             left -= sent
             self.bytes_out += sent
-            # Each piece has its time limit: large ones are for quick clients only.
-            size = min(2 * size, _MAX_PIECE_BYTES) if loop.time() - started < _QUICK_S else _CHUNK_BYTES
         await self._body(b"", more=False)
+
+    async def _send_piece(self, direct: Direct, file: io.FileIO, offset: int, count: int) -> int:
+        try:
+            async with asyncio.timeout(self.limits.idle_s):
+                sent = await direct.send_file(file, offset, count)
+        except TimeoutError as error:
+            self._abort()
+            raise ClientGone from error
+        except OSError as error:
+            raise ClientGone from error
+        if not sent:
+            self._abort()
+            raise ClientGone  # the file is shorter than it was: the client must not take it for complete
+        return sent
 
     def _ahead(self, read: Callable[[int], bytes], size: int) -> asyncio.Future[bytes]:
         return asyncio.get_running_loop().run_in_executor(self._executor, read, size)
@@ -265,6 +291,10 @@ class Call:
         except TimeoutError as error:
             self._abort()
             raise ClientGone from error
+
+    def _direct(self) -> Direct | None:
+        found: Direct | None = self.scope.get("extensions", {}).get(DIRECT)
+        return found
 
     def _abort(self) -> None:
         abort = self.scope.get("extensions", {}).get(ABORT)

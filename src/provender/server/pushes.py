@@ -9,11 +9,13 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from itertools import chain
 from typing import Final
 
 from provender.errors import NotFound
 from provender.oci import Digest
 from provender.oci.digest import ALGORITHMS
+from provender.server.bursts import BURST_BYTES
 from provender.server.calls import Call
 from provender.server.ranges import content_range
 from provender.server.replies import Problem, Reply
@@ -25,6 +27,7 @@ from provender.server.uploads import Upload, Uploads
 __all__ = ["Pushes"]
 
 _INLINE_BYTES: Final = 64 << 10
+_AHEAD_BYTES: Final = 256 << 10
 _BUSY_WAIT_S: Final = 5.0
 _BUSY_STEP_S: Final = 0.05
 
@@ -159,6 +162,11 @@ async def _pump(call: Call, upload: Upload, limit: int) -> None:
     waiting = total = 0
     running: asyncio.Future[None] | None = None
     loop = asyncio.get_running_loop()
+
+    def keep(arriving: Iterator[memoryview]) -> None:
+        upload.write(chain(pieces, arriving))
+        pieces.clear()
+
     try:
         async for chunk in call.chunks():
             total += len(chunk)
@@ -166,6 +174,11 @@ async def _pump(call: Call, upload: Upload, limit: int) -> None:
                 raise Problem(413, "SIZE_INVALID", f"a blob has at most {call.limits.blob_bytes} bytes")
             pieces.append(chunk)
             waiting += len(chunk)
+            if running is None and len(chunk) >= _AHEAD_BYTES:
+                # The client has more ready than we read at once: a thread takes all of it, as long as that is so.
+                while await call.burst(keep) == BURST_BYTES:
+                    pass
+                waiting = sum(map(len, pieces))
             if waiting >= call.streams.lot_bytes:
                 # One lot is hashed and written by a thread while the next one arrives.
                 if running is not None:

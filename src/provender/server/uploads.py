@@ -10,9 +10,8 @@ import hashlib
 import os
 import secrets
 import shutil
-import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -32,7 +31,6 @@ _LOCK_WAIT_S: Final = 30.0
 _ATTEMPTS: Final = 8
 # From so many bytes on the disk is set to work, so that sealing a large blob need not wait for all of it.
 _WRITE_BACK_BYTES: Final = 16 << 20
-_WORTH_A_THREAD_BYTES: Final = 1 << 20
 
 
 class _Mark(NamedTuple):
@@ -54,38 +52,23 @@ class Upload:
         self._hasher = hashlib.new(algorithm)
         self._written_back = 0
 
-    def write(self, pieces: Sequence[bytes]) -> None:
-        """Append the pieces, all of them, to the file and the hash; the two of a large lot go on side by side."""
-        total = sum(map(len, pieces))
-        if total < _WORTH_A_THREAD_BYTES:
-            self._append(pieces, total)
-            self._hash(pieces)
-        else:
-            hashing = threading.Thread(target=self._hash, args=(pieces,), daemon=True)
-            hashing.start()
-            try:
-                self._append(pieces, total)
-            finally:
-                hashing.join()
-        self.size += total
-
-    def _append(self, pieces: Sequence[bytes], total: int) -> None:
+    def write(self, pieces: Iterable[bytes | memoryview]) -> None:
+        """Append the pieces to the file and the hash, each while the processor still has it in its cache."""
         fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
         try:
             for piece in pieces:
                 rest = memoryview(piece)
                 while rest:
                     rest = rest[os.write(fd, rest) :]
-            self._write_back(fd, self.size + total)
+                self._hasher.update(piece)
+                self.size += len(piece)
+            self._write_back(fd)
         finally:
             os.close(fd)
 
-    def _hash(self, pieces: Sequence[bytes]) -> None:
-        for piece in pieces:
-            self._hasher.update(piece)
-
-    def _write_back(self, fd: int, size: int) -> None:
+    def _write_back(self, fd: int) -> None:
         """Have the disk begin with what it has not been given: Linux starts to write pages that are not wanted."""
+        size = self.size
         if size - self._written_back >= _WRITE_BACK_BYTES and hasattr(os, "posix_fadvise"):
             os.posix_fadvise(fd, self._written_back, size - self._written_back, os.POSIX_FADV_DONTNEED)
             self._written_back = size
