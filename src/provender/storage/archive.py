@@ -1,4 +1,4 @@
-"""An OCI image layout inside a tar, read in place: ours, `oras backup`, `skopeo copy oci-archive:`, new `docker save`.
+"""An archive in a tar, read in place as the layout that it is, or that its images make: see `archive_contents`.
 
 Storage layer, over `layout_view`, `tar_table` and `archive_volume`, which reads compressed archives. Read-only; nothing
 is ever extracted.
@@ -6,33 +6,23 @@ is ever extracted.
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Self
 
 from provender.errors import IntegrityError, InvalidDocument, ProvenderError
 from provender.oci import Descriptor, Digest
 from provender.storage.abilities import BlobReader
+from provender.storage.archive_contents import ArchiveKind, Contents, is_content, layout_contents, recognise
 from provender.storage.archive_volume import plain_volume
-from provender.storage.layout_index import (
-    INDEX_FILE,
-    LAYOUT_FILE,
-    MAX_INDEX_BYTES,
-    MAX_LAYOUT_FILE_BYTES,
-    LayoutIndex,
-    check_layout_version,
-    not_a_layout,
-)
+from provender.storage.layout_index import LayoutIndex
 from provender.storage.layout_view import LayoutView
 from provender.storage.split_files import stored_volume
 from provender.storage.tar_table import Member, scan
-from provender.storage.verify import CHUNK_BYTES, read_all
+from provender.storage.verify import CHUNK_BYTES, BytesReader
 from provender.storage.volume import Cursor, Volume
 
 __all__ = ["ArchiveStorage"]
-
-_BLOB: Final = re.compile(r"blobs/(?:sha256/[0-9a-f]{64}|sha512/[0-9a-f]{128})")
 
 
 class ArchiveStorage(LayoutView):
@@ -53,10 +43,10 @@ class ArchiveStorage(LayoutView):
             try:
                 cursor = self._volume.open()
                 try:
-                    self._table = scan(cursor, _is_wanted)
+                    self._contents = self._read(cursor)
                 finally:
                     cursor.close()
-                self._names = self._read_index()
+                self._names = self._contents.index
             except BaseException:
                 self._volume.close()
                 raise
@@ -65,6 +55,11 @@ class ArchiveStorage(LayoutView):
                 stored.blame()
             error.at(self._where)
             raise
+
+    @property
+    def kind(self) -> ArchiveKind:
+        """What the archive turned out to be."""
+        return self._contents.kind
 
     @property
     def entries(self) -> tuple[Descriptor, ...]:
@@ -87,21 +82,26 @@ class ArchiveStorage(LayoutView):
         return self._names
 
     def _open(self, digest: Digest, offset: int = 0) -> tuple[BlobReader, int] | None:
-        member = self._table.get(f"blobs/{digest.algorithm}/{digest.encoded}")
+        made = self._contents.made.get(digest)
+        if made is not None:
+            return BytesReader(made[offset:]), len(made)
+        member = self._contents.members.get(digest)
         if member is None:
             return None
         return self._part(member, offset), member.size
 
-    def _read_index(self) -> LayoutIndex:
-        check_layout_version(self._small_file(LAYOUT_FILE, MAX_LAYOUT_FILE_BYTES), self._where)
-        return LayoutIndex.parse(self._small_file(INDEX_FILE, MAX_INDEX_BYTES))
+    def _read(self, cursor: Cursor) -> Contents:
+        table = scan(cursor, is_content)
+        kind = recognise(cursor, table, self._where)
+        if kind == "docker":
+            from provender.storage.docker_archive import docker_contents
 
-    def _small_file(self, name: str, limit: int) -> bytes:
-        member = self._table.get(name)
-        if member is None:
-            raise not_a_layout(self._where, f"the archive has no {name}")
-        with self._part(member, 0) as part:
-            return read_all(part, limit)
+            return docker_contents(cursor, table)
+        if kind == "imgpkg":
+            from provender.storage.imgpkg_tar import imgpkg_contents
+
+            return imgpkg_contents(cursor, table)
+        return layout_contents(cursor, table, kind, self._where)
 
     def _part(self, member: Member, offset: int) -> _Part:
         cursor = self._volume.open()
@@ -132,7 +132,3 @@ class _Part:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
     ) -> None:
         self.close()
-
-
-def _is_wanted(name: str) -> bool:
-    return name in (LAYOUT_FILE, INDEX_FILE) or _BLOB.fullmatch(name) is not None

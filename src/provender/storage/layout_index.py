@@ -73,6 +73,11 @@ class LayoutIndex:
         return cls({"schemaVersion": 2, "mediaType": INDEX, "manifests": []}, ())
 
     @classmethod
+    def listed(cls, descriptors: Iterable[Descriptor]) -> LayoutIndex:
+        """An index with these entries as they are, annotations and all."""
+        return cls.parse(msgspec.json.encode({"schemaVersion": 2, "manifests": list(descriptors)}, enc_hook=str))
+
+    @classmethod
     def parse(cls, raw: bytes) -> LayoutIndex:
         """The index in `raw`, or InvalidDocument."""
         if len(raw) > MAX_INDEX_BYTES:

@@ -212,9 +212,7 @@ class LayoutView(ABC):
         )
 
     def _no_tag(self, name: str, index: LayoutIndex) -> NotFound:
-        return NotFound(
-            f"no tag {name[:200]!r}", code="tag-not-found", where=self._where, hint=_near(name, index.tags())
-        )
+        return NotFound(f"no tag {name[:200]!r}", code="tag-not-found", where=self._where, hint=_near(name, index))
 
     def _a_blob(self, digest: Digest) -> NotFound:
         return NotFound(
@@ -234,11 +232,13 @@ class LayoutView(ABC):
         )
 
 
-def _near(name: str, names: list[str]) -> str:
+def _near(name: str, index: LayoutIndex) -> str:
     import difflib
 
+    names = index.tags()
     if not names:
-        return "nothing is tagged there; name a digest"
+        digests = list(dict.fromkeys(each.digest for each in index.descriptors))
+        return f"nothing is tagged there; name a digest{', such as ' + digests[0] if digests else ''}"
     near = difflib.get_close_matches(name[:128], names[:5000], n=3, cutoff=0.6)
     if near:
         return "did you mean " + " or ".join(near) + "?"

@@ -28,7 +28,8 @@ __all__ = ["MAX_PARTS", "FilePart", "SplitFile", "first_part", "parts_list", "st
 MAX_PARTS: Final = 10_000
 _SUFFIX: Final = ".parts"
 _MAX_LIST_BYTES: Final = 4 << 20
-_NUMBERED: Final = re.compile(r"(?P<base>.+)\.(?P<number>[0-9]{3,6})", re.DOTALL)
+# zarf writes NAME.part001 and so on; its NAME.part000 has no content.
+_NUMBERED: Final = re.compile(r"(?P<base>.+)\.(?P<word>part)?(?P<number>[0-9]{3,6})", re.DOTALL)
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _CHUNK_BYTES: Final = 1 << 20
 
@@ -167,7 +168,7 @@ def stored_volume(path: Path, *, where: str) -> FileVolume:
         numbered = _NUMBERED.fullmatch(path.name)
         if numbered is None:
             return FileVolume([path], where=where)
-        first = path.with_name(f"{numbered['base']}.{1:0{len(numbered['number'])}}")
+        first = path.with_name(_part_name(numbered, 1))
         if path != first:
             if not first.exists():
                 return FileVolume([path], where=where)
@@ -183,12 +184,11 @@ def stored_volume(path: Path, *, where: str) -> FileVolume:
 
 def _following(first: Path, numbered: re.Match[str]) -> Sequence[Path]:
     """The parts from the first one on, which nothing lists."""
-    width = len(numbered["number"])
     paths = [first]
     for number in count(2):
-        path = first.with_name(f"{numbered['base']}.{number:0{width}}")
+        path = first.with_name(_part_name(numbered, number))
         if not path.exists():
-            after = path.with_name(f"{numbered['base']}.{number + 1:0{width}}")
+            after = path.with_name(_part_name(numbered, number + 1))
             if after.exists():
                 raise _missing([path.name], number + 1)
             return paths
@@ -196,6 +196,10 @@ def _following(first: Path, numbered: re.Match[str]) -> Sequence[Path]:
         if number > MAX_PARTS:
             break
     raise _invalid(f"there are more than {MAX_PARTS} parts")
+
+
+def _part_name(numbered: re.Match[str], number: int) -> str:
+    return f"{numbered['base']}.{numbered['word'] or ''}{number:0{len(numbered['number'])}}"
 
 
 class _ListedVolume(FileVolume):

@@ -20,6 +20,7 @@ _MAX_MEMBERS: Final = 500_000
 _MAX_EXTENSION_BYTES: Final = 1 << 20
 _REGULAR = frozenset({b"0", b"\0", b"7"})
 _DIRECTORY: Final = b"5"
+_SYMLINK: Final = b"2"
 _HEADER_ONLY = frozenset({b"1", b"2", b"3", b"4", b"5", b"6"})  # links, devices, directories: whatever size they claim
 
 
@@ -34,10 +35,13 @@ class _Header(NamedTuple):
     name: str
     kind: bytes
     size: int
+    link: str
 
 
-def scan(file: Cursor, wanted: Callable[[str], bool]) -> dict[str, Member]:
+def scan(file: Cursor, wanted: Callable[[str], bool], *, links: dict[str, str] | None = None) -> dict[str, Member]:
     """The wanted regular files by name (without a leading `./`); the last one of a name counts, as in extraction.
+
+    `links` takes the targets of wanted names that are symbolic links, which are refused without it.
 
     Raises InvalidDocument for what is no tar, IntegrityError for an archive that is cut short, has too many members, or
     has a wanted name that is not a regular file.
@@ -45,6 +49,7 @@ def scan(file: Cursor, wanted: Callable[[str], bool]) -> dict[str, Member]:
     end = file.seek(0, os.SEEK_END)
     table: dict[str, Member] = {}
     long_name: str | None = None
+    long_link: str | None = None
     extended: dict[str, str] = {}
     position = 0
     for _ in range(_MAX_MEMBERS):
@@ -56,6 +61,8 @@ def scan(file: Cursor, wanted: Callable[[str], bool]) -> dict[str, Member]:
             record = _extension(file, content, header.size, end)
             if header.kind == b"L":
                 long_name = _text(record)
+            elif header.kind == b"K":
+                long_link = _text(record)
             elif header.kind == b"x":
                 extended = _pax(record)
             position = content + _padded(header.size)
@@ -66,13 +73,15 @@ def scan(file: Cursor, wanted: Callable[[str], bool]) -> dict[str, Member]:
         if content + size > end:
             raise _hostile(f"it ends in the middle of {header.name[:150]!r}", "archive-truncated")
         name = _plain(extended.get("path") or long_name or header.name)
-        if wanted(name) and header.kind != _DIRECTORY:
+        if links is not None and header.kind == _SYMLINK and wanted(name):
+            links[name] = extended.get("linkpath") or long_link or header.link
+        elif wanted(name) and header.kind != _DIRECTORY:
             if header.kind not in _REGULAR or any(key.startswith("GNU.sparse") for key in extended):
                 raise _hostile(f"{name[:150]!r} is a link or a special file")
-            if name in table and not name.startswith("blobs/"):
+            if name in table and "blobs/" not in name and links is None:
                 raise _hostile(f"{name[:150]!r} stands in it twice")
             table[name] = Member(content, size)
-        long_name, extended = None, {}
+        long_name, long_link, extended = None, None, {}
         position = content + _padded(size)
     raise _hostile(f"it has more than {_MAX_MEMBERS} members")
 
@@ -96,7 +105,7 @@ def _header(file: Cursor, position: int, end: int) -> _Header | None:
     size = _number(block[124:136])
     if size is None or not 0 <= size < 1 << 62:
         raise _hostile(f"{name[:150]!r} has no usable size")
-    return _Header(name, block[156:157], size)
+    return _Header(name, block[156:157], size, _text(block[157:257]))
 
 
 def _extension(file: Cursor, position: int, size: int, end: int) -> bytes:
