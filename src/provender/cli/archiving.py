@@ -16,8 +16,14 @@ if TYPE_CHECKING:
     from provender.transfer.archive_out import Archived, ArchiveSource
     from provender.transfer.graph import Graph
 
-__all__ = ["archive_path", "check_archive", "part_size", "write_archive_file"]
+__all__ = ["archive_path", "check_archive", "part_size", "tell_kind", "write_archive_file"]
 
+_KINDS = {
+    "docker": "an archive of docker save; its images get manifests of their own",
+    "imgpkg": "an archive of imgpkg",
+    "haul": "a haul of hauler",
+    "zarf": "a package of zarf, of which the images are read",
+}
 _MOST_SHOWN = 20
 _LEAST_PART_BYTES = 1 << 20
 _UNITS = {"": 0, "K": 10, "M": 20, "G": 30, "T": 40}
@@ -42,6 +48,14 @@ def archive_path(target: Reference) -> Path | None:
     path = Path(target.registry)
     is_archive = target.kind == "layout" and path.name.endswith((".tar", ".tar.zst")) and not path.is_dir()
     return path if is_archive else None
+
+
+def tell_kind(console: Console, opened: Opened) -> None:
+    """Say what an archive turned out to be, where it is no plain layout."""
+    from provender.storage.archive import ArchiveStorage
+
+    if isinstance(opened.storage, ArchiveStorage) and opened.storage.kind in _KINDS:
+        console.note(f"{opened.location} is {_KINDS[opened.storage.kind]}")
 
 
 def write_archive_file(

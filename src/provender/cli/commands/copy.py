@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from provender.cli.archiving import archive_path, check_archive, part_size, write_archive_file
+from provender.cli.archiving import archive_path, check_archive, part_size, tell_kind, write_archive_file
 from provender.cli.console import Console, counted
 from provender.cli.copy_view import show_copy, show_plan, show_unchanged
 from provender.cli.options import console_of, jobs_option, output_options, registry_options
@@ -125,6 +125,7 @@ def command(
         console, ((from_side, asked), (to_side, target)), registries=registries, plain_http=plain_http, jobs=jobs
     ) as (from_storages, to_storages):
         reading = from_storages.open(asked)
+        tell_kind(console, reading)
         writing = _writing(to_storages, target, is_archive=path is not None, dry_run=dry_run)
         if fast and not machines:
             digest = _same(reading, writing, wanted, names)
