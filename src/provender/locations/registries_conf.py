@@ -7,6 +7,7 @@ says. Short names and their search list are not taken over: provender has no imp
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final, Literal
@@ -70,20 +71,26 @@ class RegistriesConf:
         self._system_dir = system_dir
         self._cwd = cwd
         self._rules: dict[str, _Rule] | None = None
+        self._reading = threading.Lock()
 
     def rules(self, host: str) -> Iterator[Rewrite]:
         """The rules for references of `host`; of two with the same prefix the one that was read last."""
-        if self._rules is None:
-            rules: dict[str, _Rule] = {}
-            for path in self._files():
-                rules.update(_read(path))
-            self._rules = rules
-        exact = [rule for rule in self._rules.values() if not rule.prefix.startswith("*.")]
-        wild = [rule for rule in self._rules.values() if rule.prefix.startswith("*.")]
+        rules = self._read_once().values()
+        exact = [rule for rule in rules if not rule.prefix.startswith("*.")]
+        wild = [rule for rule in rules if rule.prefix.startswith("*.")]
         # Where two match the same length, the first counts: a host by its name, then the longest wildcard.
         for rule in (*exact, *sorted(wild, key=lambda item: -len(item.prefix))):
             if (prefix := _matched(rule, host)) is not None:
                 yield _rewrite(rule, prefix)
+
+    def _read_once(self) -> dict[str, _Rule]:
+        with self._reading:  # everyone who opens a repository asks at the same moment
+            if self._rules is None:
+                rules: dict[str, _Rule] = {}
+                for path in self._files():
+                    rules.update(_read(path))
+                self._rules = rules
+            return self._rules
 
     def _files(self) -> Iterator[Path]:
         if named := self._environ.get(_VARIABLE):

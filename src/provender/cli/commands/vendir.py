@@ -217,11 +217,12 @@ def _concluding(
             old = read_lock(lock_file, is_required=True)
             new = old.merged(new) if old is not None else new
         output.line("Lock config")
-        output.block(new.dump().decode())
+        content = new.dump()
+        output.block(content.decode())
         if is_kept:
             output.line(f"Lock config is not saved to '{lock_file}' due to command line overrides")
             return
-        write_lock(lock_file, new, on_roll_back)
+        write_lock(lock_file, content, on_roll_back)
 
     return conclude
 

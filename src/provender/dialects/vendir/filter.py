@@ -28,14 +28,15 @@ def apply_filter(root: str, contents: Contents) -> None:
     """
     seen: list[str] = []
     count = 0
+    takes_all = not contents.include_paths and not contents.exclude_paths
     for place, _, names in _walk(root):
+        prefix = _prefix(place, root)
         for name in names:
-            path = os.path.join(place, name)
-            relative = os.path.relpath(path, root)
-            if _is_wanted(relative, contents):
+            relative = prefix + name
+            if takes_all or _is_wanted(relative, contents):
                 count += 1
             else:
-                os.unlink(path)
+                os.unlink(os.path.join(place, name))
             if len(seen) < _MAX_LISTED:
                 seen.append(relative)
     for place, directories, _ in _walk(root, top_down=False):
@@ -87,9 +88,10 @@ def copy_ignored(existing: str, staged: str, patterns: tuple[str, ...]) -> None:
     if not patterns:
         return
     for place, _, names in _walk(existing):
+        prefix = _prefix(place, existing)
         for name in names:
             path = os.path.join(place, name)
-            relative = os.path.relpath(path, existing)
+            relative = prefix + name
             if matches_glob(relative, patterns) and os.path.isfile(path):
                 _overwrite(path, os.path.join(staged, relative))
 
@@ -149,6 +151,12 @@ def _walk(root: str, *, top_down: bool = True) -> list[tuple[str, list[str], lis
         links = [name for name in directories if os.path.islink(os.path.join(place, name))]
         found.append((place, [name for name in directories if name not in links], [*names, *links]))
     return found
+
+
+def _prefix(place: str, root: str) -> str:
+    """What the names in a directory that `os.walk` gave begin with, seen from `root`."""
+    inside = place[len(root) :].strip("/")
+    return f"{inside}/" if inside else ""
 
 
 def _overwrite(source: str, target: str) -> None:

@@ -7,7 +7,7 @@ import posixpath
 import re
 import subprocess
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Final
@@ -23,10 +23,9 @@ from provender.dialects.vendir.modes import settle_modes
 from provender.dialects.vendir.schema import Contents, Git
 from provender.dialects.vendir.secrets import References
 from provender.errors import InvalidProject, ProvenderError, Unsupported, VerificationFailed
-from provender.storage.git.clones import GitClones
-from provender.storage.git.command import GitFailed
+from provender.storage.git.clones import GitClones, Refs
 from provender.storage.git.objects import GitEntry
-from provender.transfer.pool import Cancellation
+from provender.transfer.pool import Cancellation, run_all
 
 __all__ = ["GitFetcher"]
 
@@ -39,13 +38,18 @@ _GPG_TIMEOUT_S: Final = 60
 class GitFetcher:
     """A commit's files, with those of its submodules.
 
-    Below `root` lie the clones: those of single commits, which all projects share, and those with history.
+    Below `root` lie the clones: those of single commits, which all projects share, and those with history, which only
+    tell how commits are called.
     """
 
     def __init__(self, root: Path, references: References) -> None:
         self._commits = GitClones(root / "git")
         self._root = root
         self._references = references
+        self._brought: set[tuple[str, str]] = set()
+        """Addresses and commits that this run has fetched, which nobody removes."""
+        self._refs: dict[tuple[str, str, bool, bool], Refs] = {}
+        """What servers told this run, by address and by how it asked."""
 
     def resolve(self, contents: Contents, locked: LockContents | None, work: Work) -> Fetch:
         git = contents.git or Git()
@@ -76,16 +80,49 @@ class GitFetcher:
 
     def _asked(self, git: Git, cancellation: Cancellation) -> LockGit:
         """What the repository says now."""
-        with self._session(git, git.url, cancellation) as session, self._history(git, git.url, session) as history:
-            history.fetch(depth=git.depth)
-            ref = git.ref.removeprefix(_ORIGIN)
-            if not ref and git.ref_selection is not None:
-                from provender.dialects.vendir.semver import select_highest
+        with self._session(git, git.url, cancellation) as session:
+            if git.verification is None and not git.depth:
+                found = self._listed(git, session, cancellation)
+                if found is not None:
+                    return found
+            with self._history(git, git.url, session) as history:
+                history.fetch(depth=git.depth)
+                ref = _wished(git, history.tags)
+                sha, title = history.find(ref)
+                self._verify(git, history, ref, sha, session)
+                return LockGit(sha=sha, tags=history.described(sha), commit_title=title)
 
-                ref = select_highest(history.tags(), git.ref_selection)
-            sha, title = history.find(ref)
-            self._verify(git, history, ref, sha, session)
-            return LockGit(sha=sha, tags=history.described(sha), commit_title=title)
+    def _listed(self, git: Git, session: GitSession, cancellation: Cancellation) -> LockGit | None:
+        """What the list of branches and tags tells; None for other expressions, which need the history.
+
+        The commit is brought for its title, with its files: they are wanted next, and asking again would cost time.
+        """
+        asker = (git.url, secret_name(git.secret_ref), git.dangerous_skip_tls_verify, git.force_http_basic_auth)
+        with self._commits.open(git.url, session.command) as clone:
+            # The clone is ours alone here: whoever waited for it finds what was told.
+            refs = self._refs.get(asker) or clone.refs()
+            self._refs[asker] = refs
+        ref = _wished(git, lambda: list(refs.tags))
+        sha = refs.tags.get(ref) or refs.branches.get(ref)
+        if sha is None:
+            return None
+        titles: list[str] = []
+        described: list[tuple[str, ...]] = []
+
+        def bring() -> None:
+            with self._commits.open(git.url, session.command) as clone:
+                clone.bring(sha, is_partial=False)
+                self._brought.add((git.url, sha))
+                titles.append(GitHistory(clone, git.url, session.command).title(sha))
+
+        def describe() -> None:
+            with self._history(git, git.url, session) as history:
+                if not history.has(refs):
+                    history.fetch()
+                described.append(history.described(sha))
+
+        run_all([bring, describe] if refs.tags else [bring], jobs=2, cancellation=cancellation)
+        return LockGit(sha=sha, tags=described[0] if described else (), commit_title=titles[0])
 
     @contextmanager
     def _history(self, git: Git, url: str, session: GitSession) -> Iterator[GitHistory]:
@@ -111,31 +148,14 @@ class GitFetcher:
                 where=url,
                 hint="set skipInitSubmodules: true, and list what you need by itself",
             )
-        inner = self._lay_known(git, url, sha, directory, session) if is_verified and not depth else None
-        if inner is None:
-            with self._commits.open(url, session.command) as clone:
+        with self._commits.open(url, session.command) as clone:
+            if (url, sha) not in self._brought:
                 clone.bring(sha, is_partial=False)
-                history = GitHistory(clone, url, session.command)
-                if not is_verified:
-                    self._verify(git, history, "", sha, session)
-                inner = self._check_out(git, url, sha, history.entries(sha), directory, history)
-        self._lay_modules(git, url, inner, directory, session, depth=depth)
-
-    def _lay_known(
-        self, git: Git, url: str, sha: str, directory: str, session: GitSession
-    ) -> dict[str, tuple[str, str]] | None:
-        """Lay a commit that was asked for a moment ago, from the clone with its history; None if it is not there."""
-        kind = f"git-depth-{git.depth}" if git.depth else "git-history"
-        clones = GitClones(self._root / kind)
-        if not clones.look(url, session.command).is_there:
-            return None
-        with clones.open(url, session.command) as clone:
             history = GitHistory(clone, url, session.command)
-            try:
-                entries = history.entries(sha)
-            except GitFailed:
-                return None
-            return self._check_out(git, url, sha, entries, directory, history)
+            if not is_verified:
+                self._verify(git, history, "", sha, session)
+            inner = self._check_out(git, url, sha, history.entries(sha), directory, history)
+        self._lay_modules(git, url, inner, directory, session, depth=depth)
 
     def _check_out(
         self, git: Git, url: str, sha: str, entries: Sequence[GitEntry], directory: str, history: GitHistory
@@ -231,6 +251,16 @@ class _GitFetch:
         self._fetcher.lay(self._git, self._lock, staging, work, is_verified=self._is_verified)
         settle_modes(staging, work.umask)
         return LockContents(git=self._lock)
+
+
+def _wished(git: Git, tags: Callable[[], list[str]]) -> str:
+    """The ref that is asked for, by its name or as the highest of the tags."""
+    ref = git.ref.removeprefix(_ORIGIN)
+    if ref or git.ref_selection is None:
+        return ref
+    from provender.dialects.vendir.semver import select_highest
+
+    return select_highest(tags(), git.ref_selection)
 
 
 def _import_keys(keys: bytes, home: str) -> None:

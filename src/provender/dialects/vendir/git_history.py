@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import Final
 
 from provender.errors import NotFound, ProvenderError
-from provender.storage.git.clones import Clone
+from provender.storage.git.clones import Clone, Refs
 from provender.storage.git.command import GitCommand
 from provender.storage.git.objects import GitEntry
 
@@ -35,6 +35,8 @@ _ONLY_OPENPGP: Final = (
     "-c",
     "gpg.x509.program=false",
 )
+_FETCH: Final = ("fetch", "--quiet", "--force", "--prune", "--no-write-fetch-head")
+_ALL_REFS: Final = ("--", "origin", "+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
 SUBMODULE: Final = "160000"
 
 
@@ -47,11 +49,18 @@ class GitHistory:
         self._git = git
 
     def fetch(self, *, depth: int = 0) -> None:
-        """Bring all branches and tags up to date; file contents are left for later, unless it is shallow."""
+        """Bring all branches and tags up to date: commits without their files, unless it is shallow."""
         self._clone.point()
-        how = [f"--depth={depth}"] if depth else ["--filter=blob:none"]
-        refs = ("+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
-        self._run("fetch", "--quiet", "--force", "--prune", "--no-write-fetch-head", *how, "--", "origin", *refs)
+        if depth or not self._fetched("--filter=tree:0"):
+            self._run(*_FETCH, f"--depth={depth}" if depth else "--filter=blob:none", *_ALL_REFS)
+
+    def _fetched(self, how: str) -> bool:
+        """Whether the server gives that; some allow only a few filters."""
+        return not self._git.attempt(_HERE, *_FETCH, how, *_ALL_REFS, cwd=self._clone.path)[0]
+
+    def has(self, refs: Refs) -> bool:
+        """True if the clone has exactly these branches and tags, and so what leads to them."""
+        return self._clone.known_refs() == refs
 
     def find(self, ref: str) -> tuple[str, str]:
         """The commit that a tag, branch, commit or other expression leads to, in git's order, and its title."""
@@ -68,6 +77,13 @@ class GitHistory:
             where=_shown(self._url),
             hint=f"it has for example {near[:300]}" if near else "it has no tags and no branches",
         )
+
+    def title(self, sha: str) -> str:
+        """The title of a commit. Raises NotFound if it is none, as what a tag of a file leads to."""
+        found = self._read([f"{sha}^{{commit}}"])
+        if found is None:
+            raise NotFound(f"{sha} is no commit", code="no-such-commit", where=_shown(self._url))
+        return found[1]
 
     def tags(self) -> list[str]:
         """The names of all tags."""

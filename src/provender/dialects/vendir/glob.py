@@ -25,12 +25,13 @@ _OPENED: Final = "\x01"
 
 def matches_glob(path: str, patterns: Iterable[str]) -> bool:
     """True if one of the patterns matches the relative path. Raises InvalidProject (code `invalid-glob`)."""
-    return any(expression.fullmatch(path) is not None for text in patterns for expression in _compiled(text))
+    expression = _any_of(tuple(patterns))
+    return expression is not None and expression.fullmatch(path) is not None
 
 
 def check_glob(text: str) -> str:
     """`text`, if it is a pattern; else InvalidProject (code `invalid-glob`)."""
-    _compiled(text)
+    _expressions(text)
     return text
 
 
@@ -41,7 +42,14 @@ def expand_glob(text: str) -> list[str]:
 
 
 @lru_cache(maxsize=512)
-def _compiled(text: str) -> tuple[re.Pattern[str], ...]:
+def _any_of(patterns: tuple[str, ...]) -> re.Pattern[str] | None:
+    """One expression for all of them; None if none can match."""
+    expressions = [f"(?:{each})" for text in patterns for each in _expressions(text)]
+    return re.compile("|".join(expressions), re.DOTALL) if expressions else None
+
+
+@lru_cache(maxsize=512)
+def _expressions(text: str) -> tuple[str, ...]:
     """The expressions of all alternatives; none for a pattern that leaves the root, which nothing can match."""
     if len(text) > _MAX_PATTERN or _OPENED in text:
         raise _bad(text, f"it is longer than {_MAX_PATTERN} characters, or has a control character")
@@ -49,7 +57,7 @@ def _compiled(text: str) -> tuple[re.Pattern[str], ...]:
     clean = posixpath.normpath(f"/{text}") if not _climbs(text) else None
     if clean is None or clean in ("/", "//"):
         return ()
-    return tuple(re.compile(_expression(each, text), re.DOTALL) for each in _expanded(clean.lstrip("/"), text))
+    return tuple(_expression(each, text) for each in _expanded(clean.lstrip("/"), text))
 
 
 def _climbs(text: str) -> bool:

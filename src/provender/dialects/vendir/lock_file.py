@@ -41,8 +41,8 @@ def read_lock(path: str, *, is_required: bool) -> LockConfig | None:
     return None
 
 
-def write_lock(path: str, lock: LockConfig, on_roll_back: OnRollBack) -> None:
-    """Have the file hold `lock`. The way to take that back is given to `on_roll_back` before anything is written."""
+def write_lock(path: str, content: bytes, on_roll_back: OnRollBack) -> None:
+    """Have the file hold a lock. The way to take that back is given to `on_roll_back` before anything is written."""
     from provender.storage.files import write_atomically
 
     target = Path(os.path.realpath(path))  # a link stays a link
@@ -51,7 +51,6 @@ def write_lock(path: str, lock: LockConfig, on_roll_back: OnRollBack) -> None:
         mode = target.stat().st_mode & 0o777
     except FileNotFoundError:
         before, mode = None, LOCK_MODE
-    content = lock.dump()
     if content == before:
         return
 

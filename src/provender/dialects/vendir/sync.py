@@ -1,8 +1,8 @@
 """Sync: makes managed directories equal to a vendir configuration, all of them or none, and writes the lock last.
 
-In order: ask what is meant, for everything at once (`fetch`); look what lies there already (`record`); lay and filter
-the rest in directories beside the managed ones; check links; exchange the directories; write the lock. The outcome is
-that of vendir's own sync; only that a failure anywhere changes nothing.
+For everything at once: ask what is meant (`fetch`), look what lies there already (`record`), lay and filter the rest in
+directories beside the managed ones. Then, in order: check links; exchange the directories; write the lock. The outcome
+is that of vendir's own sync; only that a failure anywhere changes nothing.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 import stat
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -55,7 +56,7 @@ class SyncOptions(msgspec.Struct, frozen=True, kw_only=True):
     is_partial: bool = False
     """Only these contents are replaced; what else lies in their managed directories stays."""
     allows_all_symlinks: bool = False
-    jobs: int = 16
+    jobs: int = 20
     wait_s: float = 600.0
 
 
@@ -115,6 +116,7 @@ class _Item(msgspec.Struct):
     place: str | None
     old_lock: LockContents | None
     digest: str
+    """Of the configuration of lazy contents."""
     is_lazy: bool = False
     fetch: Fetch | None = None
     identity: str = ""
@@ -154,33 +156,32 @@ class _Run:
         self._recover(asked)
         for item in items:
             self._announce(item, say)
-        self._resolve(items)
-        self._look(items)
-        if self._is_done(asked, items):
-            new = _new_lock(asked, items)
-            conclude(new, lambda _: None)
-            return new
         from provender.dialects.vendir.exchange import Exchange
 
         with Exchange(self._directory) as exchange:
-            new = self._exchange(asked, items, conclude, exchange)
-        self._remember(items)
+            self._make_ready(items, exchange)
+            is_done = self._is_done(asked, items)
+            new = _new_lock(asked, items)
+            if is_done:
+                conclude(new, lambda _: None)
+            else:
+                self._exchange(asked, items, new, conclude, exchange)
+        if not is_done or any(item.staged for item in items):
+            self._remember(items)
         return new
 
     def _exchange(
         self,
         asked: Configuration,
         items: Sequence[_Item],
+        new: LockConfig,
         conclude: Callable[[LockConfig, OnRollBack], None],
         exchange: Exchange,
-    ) -> LockConfig:
-        self._lay([item for item in items if not item.is_right], exchange)
+    ) -> None:
         changed = self._changed(asked, items)
         self._carry([item for item in items if item.target in changed and item.is_right], exchange)
-        new = _new_lock(asked, items)
         self._place(asked, items, changed, exchange)
         exchange.carry_out(lambda on_roll_back: conclude(new, on_roll_back))
-        return new
 
     def _recover(self, asked: Configuration) -> None:
         """Put right what a killed run left beside the managed directories, and those that it had announced."""
@@ -221,7 +222,7 @@ class _Run:
                         target=os.path.join(self._directory, path),
                         place=asked.places.get(path),
                         old_lock=known.find(contents.path) if known is not None else None,
-                        digest=config_digest(contents),
+                        digest=config_digest(contents) if contents.lazy else "",
                     )
                 )
         for item in items:
@@ -253,43 +254,54 @@ class _Run:
 
     # --- asking and looking
 
-    def _resolve(self, items: Sequence[_Item]) -> None:
-        """Ask for everything at once what it means now."""
-
-        def asking(item: _Item) -> Callable[[], None]:
-            def ask() -> None:
-                self._cancellation.check()
-                try:
-                    item.fetch = self._fetchers[item.meant.sources[0]].resolve(item.meant, self._pin(item), self._work)
-                except ProvenderError as error:
-                    _locate(error, item)
-                    raise
-
-            return ask
-
-        wanted = [item for item in items if not item.is_lazy and item.asked.manual is None]
-        run_all([asking(item) for item in wanted], jobs=self._options.jobs, cancellation=self._cancellation)
-
-    def _pin(self, item: _Item) -> LockContents | None:
-        return item.old_lock if item.meant is not item.asked else None
-
-    def _look(self, items: Sequence[_Item]) -> None:
-        """Find out which of the contents lie there as they are wanted."""
+    def _make_ready(self, items: Sequence[_Item], exchange: Exchange) -> None:
+        """Have all contents at hand, side by side: each is asked for, looked at, and laid if it is not there yet."""
         for item in items:
             if item.is_lazy or item.asked.manual is not None:
                 self._require_present(item)
                 item.is_right = True
                 item.lock = item.old_lock if item.is_lazy else LockContents(manual=LockNothing())
-                continue
-            known = item.fetch.identity if item.fetch is not None else None
-            if known is None:
-                continue
-            options = (item.asked.include_paths, item.asked.exclude_paths, item.asked.ignore_paths, item.asked.legal)
-            modes = (item.asked.permissions, item.directory.permissions, self._work.umask)
-            item.identity = identity_of(known, options, item.asked.new_root_path, modes)
-            record = self._records.contents.get(item.target)
-            if record is not None and record.identity == item.identity and record.holds(item.target):
-                item.is_right, item.lock, item.record = True, record.lock, record
+        wanted = [item for item in items if not item.is_right]
+        jobs = max(1, self._options.jobs // max(1, min(len(wanted), self._options.jobs)))
+        work = msgspec.structs.replace(self._work, jobs=jobs)
+        staging = threading.Lock()
+
+        def stage(item: _Item) -> str:
+            with staging:
+                return exchange.stage(self._managed(item.directory))
+
+        def making(item: _Item) -> Callable[[], None]:
+            def make() -> None:
+                self._cancellation.check()
+                try:
+                    self._ask(item)
+                    self._cancellation.check()
+                    if not item.is_right:
+                        item.staged = stage(item)
+                        self._fetch(item, work)
+                except ProvenderError as error:
+                    _locate(error, item)
+                    raise
+
+            return make
+
+        run_all([making(item) for item in wanted], jobs=self._options.jobs, cancellation=self._cancellation)
+
+    def _pin(self, item: _Item) -> LockContents | None:
+        return item.old_lock if item.meant is not item.asked else None
+
+    def _ask(self, item: _Item) -> None:
+        """Find out what the contents mean now, and whether just that lies there."""
+        item.fetch = self._fetchers[item.meant.sources[0]].resolve(item.meant, self._pin(item), self._work)
+        known = item.fetch.identity
+        if known is None:
+            return
+        options = (item.asked.include_paths, item.asked.exclude_paths, item.asked.ignore_paths, item.asked.legal)
+        modes = (item.asked.permissions, item.directory.permissions, self._work.umask)
+        item.identity = identity_of(known, options, item.asked.new_root_path, modes)
+        record = self._records.contents.get(item.target)
+        if record is not None and record.identity == item.identity and record.holds(item.target):
+            item.is_right, item.lock, item.record = True, record.lock, record
 
     def _require_present(self, item: _Item) -> None:
         if os.path.isdir(item.target) and not os.path.islink(item.target):
@@ -344,29 +356,6 @@ class _Run:
 
     # --- laying
 
-    def _lay(self, items: Sequence[_Item], exchange: Exchange) -> None:
-        """Fetch into staged directories, side by side. What turns out to lie there already is right."""
-        from provender.dialects.vendir.filter import same_trees
-
-        for item in items:
-            item.staged = exchange.stage(self._managed(item.directory))
-        jobs = max(1, self._options.jobs // max(1, min(len(items), self._options.jobs)))
-        work = msgspec.structs.replace(self._work, jobs=jobs)
-
-        def laying(item: _Item) -> Callable[[], None]:
-            def lay() -> None:
-                self._cancellation.check()
-                try:
-                    self._fetch(item, work)
-                except ProvenderError as error:
-                    _locate(error, item)
-                    raise
-                item.is_right = same_trees(item.staged, item.target)
-
-            return lay
-
-        run_all([laying(item) for item in items], jobs=self._options.jobs, cancellation=self._cancellation)
-
     def _carry(self, items: Sequence[_Item], exchange: Exchange) -> None:
         """Have what stays in a replaced directory staged too: the same files, by a further name."""
         from provender.dialects.vendir.filter import link_tree
@@ -376,7 +365,8 @@ class _Run:
             link_tree(item.target, item.staged)
 
     def _fetch(self, item: _Item, work: Work) -> None:
-        from provender.dialects.vendir.filter import apply_filter, apply_new_root, copy_ignored
+        """Fill the staged directory. What turns out to lie there already is right."""
+        from provender.dialects.vendir.filter import apply_filter, apply_new_root, copy_ignored, same_trees
 
         contents = item.asked
         os.mkdir(item.staged, 0o700)
@@ -391,6 +381,7 @@ class _Run:
         mode = _mode_of(item)
         if mode is not None:
             os.chmod(item.staged, mode)
+        item.is_right = same_trees(item.staged, item.target)
 
     def _place(self, asked: Configuration, items: Sequence[_Item], changed: frozenset[str], exchange: Exchange) -> None:
         """Give the exchange what it is to put where, once the links in it are checked."""
@@ -469,8 +460,7 @@ def _new_lock(asked: Configuration, items: Sequence[_Item]) -> LockConfig:
 def _entry(item: _Item) -> LockContents:
     if item.is_lazy and item.old_lock is not None:
         return item.old_lock
-    digest = item.digest if item.asked.lazy else ""
-    return msgspec.structs.replace(item.lock or LockContents(), path=item.asked.path, config_digest=digest)
+    return msgspec.structs.replace(item.lock or LockContents(), path=item.asked.path, config_digest=item.digest)
 
 
 def _locate(error: ProvenderError, item: _Item) -> None:

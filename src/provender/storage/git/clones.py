@@ -18,7 +18,7 @@ from typing import IO, Final
 import msgspec
 
 from provender.errors import NotFound, Unavailable
-from provender.storage.files import FileLock
+from provender.storage.files import FileLock, write_atomically
 from provender.storage.git.command import GitCommand, GitFailed, failed
 from provender.storage.git.objects import GitEntry, ObjectReader
 from provender.storage.registry.redact import shown_url
@@ -31,6 +31,8 @@ _OBJECT: Final = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _MAX_REFS: Final = 500_000
 _MAX_CONFIG: Final = 1 << 16
 _MAX_ENTRIES: Final = 1_000_000
+_CONFIG: Final = "[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare = true\n"
+_PROMISOR: Final = "\tpromisor = true\n"
 _SYMREF: Final = re.compile(r"ref: refs/heads/(\S+)\tHEAD")
 
 
@@ -59,8 +61,7 @@ class GitClones:
         self._root.mkdir(parents=True, exist_ok=True)
         with FileLock(place.with_suffix(".lock"), timeout_s=self._wait_s, what="the clone of a Git repository"):
             clone = Clone(str(place), url, git)
-            if not (place / "HEAD").is_file():
-                place.mkdir(exist_ok=True)
+            if not clone.is_there:
                 clone.begin()
             yield clone
 
@@ -75,6 +76,7 @@ class Clone:
         self.path = path
         self._url = url
         self._git = git
+        self._is_empty = False
 
     @property
     def is_there(self) -> bool:
@@ -82,24 +84,26 @@ class Clone:
         return os.path.isfile(os.path.join(self.path, "HEAD"))
 
     def begin(self) -> None:
-        """Make the directory a repository, without any template."""
-        self._git.run("init", "--quiet", "--bare", "--template=", "--", ".", cwd=self.path)
+        """Make the directory an empty repository (gitrepository-layout(5)): what `git init` would, without a process.
+
+        The repository's `HEAD` comes last: it is what makes the directory one.
+        """
+        for folder in ("objects", "refs"):
+            os.makedirs(os.path.join(self.path, folder), exist_ok=True)
+        place = Path(self.path)
+        content = f"{_CONFIG}{self._remote}".encode("utf-8", "surrogateescape")
+        write_atomically(place / "config", content, durable=False)
+        write_atomically(place / "HEAD", b"ref: refs/heads/main\n", durable=False)
+        self._is_empty = True
 
     def refs(self) -> Refs:
         """What the repository has now. Raises NotFound or GitFailed if it cannot be asked."""
-        branches: dict[str, str] = {}
-        tags: dict[str, str] = {}
         out = self._run("ls-remote", "--heads", "--tags", "--", self._url, is_online=True)
-        for line in out.decode("utf-8", "replace").splitlines()[:_MAX_REFS]:
-            name, _, ref = line.partition("\t")
-            if _OBJECT.fullmatch(name) is None:
-                continue
-            if ref.startswith("refs/heads/"):
-                branches[ref.removeprefix("refs/heads/")] = name
-            elif ref.startswith("refs/tags/"):
-                # The second line of an annotated tag has the commit.
-                tags[ref.removeprefix("refs/tags/").removesuffix("^{}")] = name
-        return Refs(branches, tags)
+        return _refs_of(out)
+
+    def known_refs(self) -> Refs:
+        """The branches and tags that were fetched into the clone."""
+        return _refs_of(self._attempt("show-ref", "--heads", "--tags", "--dereference")[1])
 
     def head(self) -> tuple[str, str | None]:
         """The newest commit of the default branch, and its name if the server tells it."""
@@ -115,13 +119,14 @@ class Clone:
 
     def bring(self, commit: str, *, is_partial: bool) -> None:
         """Have a commit with its trees; with its files as well, unless `is_partial`. NotFound if there is none such."""
-        if self.has(commit):
+        if not self._is_empty and self.has(commit):
             return
+        self._is_empty = False
         self.point()
-        was_partial = self._is_partial()
+        was_partial = self.is_partial
         how = ("--filter=blob:none",) if is_partial else ()
         status, said = self._fetch("--depth=1", *how, given=(commit,))
-        if status == 0 and self.has(commit):
+        if status == 0:
             return
         # A server that gives no single commits, or no shallow history, gives everything. One that only has files to
         # give must not be asked through a partial clone: git would ask it for ever.
@@ -161,6 +166,8 @@ class Clone:
 
     def complete(self, commit: str, objects: Iterable[str]) -> None:
         """Have all of these objects, which are files of the commit: what lacks comes in one fetch."""
+        if not self.is_partial:
+            return
         wanted = set(objects)
         listed = self._run("rev-list", "--objects", "--no-walk", "--missing=print", commit)
         missing = {line[1:].decode("ascii", "replace") for line in listed.split(b"\n") if line.startswith(b"?")}
@@ -208,18 +215,28 @@ class Clone:
         """True if the commit is here, with its trees."""
         return self._attempt("cat-file", "-e", f"{commit}^{{tree}}")[0] == 0
 
-    def _is_partial(self) -> bool:
-        return self._attempt("config", "--local", "--get", "remote.origin.promisor")[0] == 0
+    @property
+    def is_partial(self) -> bool:
+        """True if files may lack that nobody asked for."""
+        return _PROMISOR in self._config()
 
     def point(self) -> None:
         """Have the address in the configuration: a partial clone needs a remote by name."""
-        try:
-            with open(os.path.join(self.path, "config"), encoding="utf-8", errors="replace") as file:
-                is_known = f"\turl = {self._url}\n" in file.read(_MAX_CONFIG)
-        except FileNotFoundError:
-            is_known = False
-        if not is_known:
+        if self._remote not in self._config() and f"\turl = {self._url}\n" not in self._config():
             self._run("config", "--local", "remote.origin.url", self._url)
+
+    @property
+    def _remote(self) -> str:
+        quoted = self._url.replace("\\", "\\\\").replace('"', '\\"')
+        return f'[remote "origin"]\n\turl = "{quoted}"\n'
+
+    def _config(self) -> str:
+        """The clone's own configuration, as git and `begin` write it; a process only to read a value takes longer."""
+        try:
+            with open(os.path.join(self.path, "config"), encoding="utf-8", errors="surrogateescape") as file:
+                return file.read(_MAX_CONFIG)
+        except FileNotFoundError:
+            return ""
 
     def _fetch(self, *how: str, given: Iterable[str] = (), refspecs: tuple[str, ...] = ()) -> tuple[int, str]:
         arguments = ("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", *how)
@@ -239,3 +256,19 @@ class Clone:
 
     def _attempt(self, *arguments: str, given: bytes = b"", is_online: bool = False) -> tuple[int, bytes, str]:
         return self._git.attempt(_HERE, *arguments, cwd=self.path, given=given, is_online=is_online)
+
+
+def _refs_of(listed: bytes) -> Refs:
+    """The branches and tags in what `ls-remote` or `show-ref` prints."""
+    branches: dict[str, str] = {}
+    tags: dict[str, str] = {}
+    for line in listed.decode("utf-8", "replace").splitlines()[:_MAX_REFS]:
+        name, _, ref = line.replace("\t", " ", 1).partition(" ")
+        if _OBJECT.fullmatch(name) is None:
+            continue
+        if ref.startswith("refs/heads/"):
+            branches[ref.removeprefix("refs/heads/")] = name
+        elif ref.startswith("refs/tags/"):
+            # The second line of an annotated tag has the commit.
+            tags[ref.removeprefix("refs/tags/").removesuffix("^{}")] = name
+    return Refs(branches, tags)
