@@ -120,7 +120,7 @@ def test_a_new_state_takes_the_old_index_away(project: Path) -> None:
 
 
 def test_an_index_of_another_version_says_nothing(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stat_index, "_MAGIC", stat_index._MAGIC.replace(b" 1 ", b" 2 "))
+    monkeypatch.setattr(stat_index, "_MAGIC", stat_index._MAGIC.replace(b" 2 ", b" 3 "))
     assert unchanged_count(str(project)) is None
 
 

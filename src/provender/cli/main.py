@@ -71,6 +71,11 @@ def run() -> None:
 
         if is_sync_done(arguments[1:]):
             return
+    if arguments[:2] == ["vendir", "sync"]:
+        from provender.cli.vendir_quick import is_vendir_sync_done
+
+        if is_vendir_sync_done(arguments[1:]):
+            return
     from provender.cli.edge import guarded
 
     status = guarded(arguments)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 
-import click
+from provender.cli.vendir_quick import is_vendir_sync_done
 
-from provender.cli.console import Console, clean
-from provender.errors import ProvenderError
+TYPE_CHECKING = False  # as mypy knows it
+if TYPE_CHECKING:
+    import click
 
-_NO_OPTION = re.compile(r"No such option: (-\S+)")
+    from provender.cli.console import Console
 
 
 def run() -> None:
@@ -21,6 +21,8 @@ def run() -> None:
 
 def main(arguments: list[str]) -> int:
     """The exit status of a command line of vendir's."""
+    if is_vendir_sync_done(arguments):
+        return 0
     from provender.cli.commands.vendir import command
     from provender.cli.edge import guarded
 
@@ -33,6 +35,11 @@ def _arguments(arguments: list[str]) -> list[str]:
 
 def _retell(console: Console, error: BaseException) -> int | None:
     """The exit status once the error is told as vendir tells it; None for what it has no words of its own for."""
+    import click
+
+    from provender.cli.console import clean
+    from provender.errors import ProvenderError
+
     match error:
         case click.exceptions.Exit() | click.Abort() | SystemExit() | KeyboardInterrupt() | BrokenPipeError():
             return None
@@ -59,6 +66,8 @@ def _retell(console: Console, error: BaseException) -> int | None:
 
 def _usage(error: click.UsageError) -> str:
     """A wrong command line in cobra's words."""
+    import click
+
     if isinstance(error, click.NoSuchOption):
         name = error.option_name
         return f"unknown flag: {name}" if name.startswith("--") else f"unknown shorthand flag: {name[1:2]!r} in {name}"

@@ -11,10 +11,11 @@ import click
 
 from provender.cli.vendir_output import VendirOutput
 
-__all__ = ["VendirCommand", "VendirGroup", "output_of", "split_values", "ui_options"]
+__all__ = ["VendirCommand", "VendirGroup", "given_arguments", "output_of", "split_values", "ui_options"]
 
 _F = TypeVar("_F", bound=Callable[..., object])
 _META: Final = "provender.vendir.output"
+_GIVEN: Final = "provender.vendir.given"
 
 
 class _Flags(click.Command):
@@ -69,6 +70,15 @@ class VendirCommand(_Flags):
 
 class VendirGroup(_Flags, click.Group):
     """A group of vendir's commands."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.find_root().meta.setdefault(_GIVEN, tuple(args))
+        return super().parse_args(ctx, args)
+
+
+def given_arguments(ctx: click.Context) -> list[str]:
+    """The command line behind `vendir`, as it was given."""
+    return [str(each) for each in ctx.find_root().meta.get(_GIVEN, ())]
 
 
 def _is_truth(option: click.Option | None) -> bool:

@@ -21,6 +21,7 @@ class VendirOutput:
 
     def __init__(self) -> None:
         self._pieces: list[str] = []
+        self._said: list[str] = []
         self._last: str | None = None
         self._lines: list[str] = []
         self._blocks: list[str] = []
@@ -71,17 +72,21 @@ class VendirOutput:
         """What is to be printed by now."""
         text = "".join(self._pieces)
         self._pieces.clear()
+        self._said.append(text)
         return text
 
     def finish(self) -> str:
         """What is left to be printed at the end of a run that succeeded."""
-        if not self.is_json:
-            return self.take()
-        if not (self._lines or self._blocks or self._tables):
-            return ""
-        document = {"Tables": self._tables or None, "Blocks": self._blocks or None, "Lines": self._lines or None}
-        text = json.dumps(document, indent=4, ensure_ascii=False)
-        return "".join(_ESCAPED.get(char, char) for char in text)
+        if self.is_json and (self._lines or self._blocks or self._tables):
+            document = {"Tables": self._tables or None, "Blocks": self._blocks or None, "Lines": self._lines or None}
+            text = json.dumps(document, indent=4, ensure_ascii=False)
+            self._pieces.append("".join(_ESCAPED.get(char, char) for char in text))
+        return self.take()
+
+    @property
+    def said(self) -> str:
+        """All that was given to be printed."""
+        return "".join(self._said)
 
     def _pad(self, mode: str) -> None:
         if self._last is not None and not (self._last == "raw" and mode == "raw"):

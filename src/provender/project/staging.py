@@ -21,12 +21,12 @@ from provender.errors import Conflict, InvalidProject, ProvenderError
 from provender.project.dependency import check_destination
 from provender.project.drift import Kept, kept_by
 from provender.project.lock import LockedDependency
+from provender.project.stat_index import JOURNAL_FILE
 from provender.project.state import STATE_DIRECTORY, TICK_NS, DestinationState
 from provender.project.swap import discard, staging_name
 
 __all__ = ["Staged", "Staging", "carry_over", "settle"]
 
-_JOURNAL: Final = "staging"
 _MAX_JOURNAL_BYTES: Final = 64 << 20
 
 
@@ -180,7 +180,7 @@ def _carry(source: str, parts: list[str], staged: str) -> None:
 
 
 def _journal(root: str) -> Path:
-    return Path(root, STATE_DIRECTORY, _JOURNAL)
+    return Path(root, STATE_DIRECTORY, JOURNAL_FILE)
 
 
 def _is_destination(text: str) -> bool:

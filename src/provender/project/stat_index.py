@@ -18,16 +18,17 @@ TYPE_CHECKING = False  # as mypy knows it; importing `typing` takes as long as 4
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-__all__ = ["INDEX_FILE", "Look", "encode_index", "unchanged_count"]
+__all__ = ["INDEX_FILE", "Look", "encode_index", "unchanged_count", "unchanged_note"]
 
 STATE_DIRECTORY = ".provender"
 STATE_FILE = "state.json"
 NEXT_FILE = "state.next.json"
+JOURNAL_FILE = "staging"
 INDEX_FILE = "index"
 
 # Numbers are this machine's own: in its byte order, as the program that wrote them meant them.
-_MAGIC = f"provender-index 1 {sys.byteorder} {__version__}\n".encode()
-_COUNTS = 3
+_MAGIC = f"provender-index 2 {sys.byteorder} {__version__}\n".encode()
+_COUNTS = 4
 _NUMBERS_EACH = 4
 _MAX_BYTES = 1 << 28
 # Files; looking at fewer takes less time than a second process does.
@@ -38,18 +39,19 @@ Look = tuple[str, int, int, int, int]
 """A path below the project, with `/`, and what one look at it told: size, mtime_ns, inode, mode."""
 
 
-def encode_index(inputs: Sequence[Look], tree: Sequence[Look], *, dependencies: int) -> bytes:
+def encode_index(inputs: Sequence[Look], tree: Sequence[Look], *, dependencies: int, note: bytes = b"") -> bytes:
     """The index of a project whose `inputs` are followed if they are links, and whose `tree` is not.
 
-    OverflowError or ValueError if a number or a name does not fit.
+    `note` is kept with it, for as long as all of that is unchanged. OverflowError or ValueError if a number or a name
+    does not fit.
     """
     looks = [*inputs, *tree]
     paths, sizes, times, inodes, modes = zip(*looks, strict=True)
     names = "\0".join(paths).encode()
     if names.count(b"\0") != len(looks) - 1:
         raise ValueError("a name has a zero in it")
-    numbers = array("q", (dependencies, len(inputs), len(looks), *sizes, *times, *inodes, *modes))
-    return _MAGIC + numbers.tobytes() + names
+    numbers = array("q", (dependencies, len(inputs), len(looks), len(note), *sizes, *times, *inodes, *modes))
+    return _MAGIC + numbers.tobytes() + note + names
 
 
 def unchanged_count(directory: str) -> int | None:
@@ -57,46 +59,59 @@ def unchanged_count(directory: str) -> int | None:
 
     None says only that it is not known here.
     """
+    found = _unchanged(directory, INDEX_FILE, b"")
+    return None if found is None else found[0]
+
+
+def unchanged_note(directory: str, file: str, *, start: bytes) -> bytes | None:
+    """What follows `start` in the note of the index `file`, if it begins so and nothing changed; else None."""
+    found = _unchanged(directory, file, start)
+    return None if found is None else found[1][len(start) :]
+
+
+def _unchanged(directory: str, file: str, start: bytes) -> tuple[int, bytes] | None:
     try:
-        raw = _read(os.path.join(directory, STATE_DIRECTORY) if directory else STATE_DIRECTORY)
+        raw = _read(os.path.join(directory, STATE_DIRECTORY) if directory else STATE_DIRECTORY, file)
         if not raw.startswith(_MAGIC):
             return None
-        return _compare(memoryview(raw)[len(_MAGIC) :], f"{directory}/".encode() if directory else b"")
+        return _compare(memoryview(raw)[len(_MAGIC) :], f"{directory}/".encode() if directory else b"", start)
     except (OSError, ValueError):
         return None
 
 
-def _read(place: str) -> bytes:
+def _read(place: str, file: str) -> bytes:
     if not stat.S_ISDIR(os.lstat(place).st_mode):
         return b""
-    if os.path.lexists(f"{place}/{NEXT_FILE}"):
+    if os.path.lexists(f"{place}/{NEXT_FILE}") or os.path.lexists(f"{place}/{JOURNAL_FILE}"):
         return b""  # a run was killed, and left something to put right
-    fd = os.open(f"{place}/{INDEX_FILE}", _FLAGS)
-    with open(fd, "rb", buffering=0) as file:
+    fd = os.open(f"{place}/{file}", _FLAGS)
+    with open(fd, "rb", buffering=0) as opened:
         found = os.fstat(fd)
         if not stat.S_ISREG(found.st_mode) or found.st_size > _MAX_BYTES:
             return b""
-        return file.read(found.st_size + 1) or b""
+        return opened.read(found.st_size + 1) or b""
 
 
-def _compare(content: memoryview, prefix: bytes) -> int | None:
+def _compare(content: memoryview, prefix: bytes, start: bytes) -> tuple[int, bytes] | None:
     numbers = array("q")
     end = _COUNTS * numbers.itemsize
     numbers.frombytes(content[:end])
-    dependencies, inputs, total = numbers
-    if not 0 <= dependencies <= total or not 0 < inputs <= total <= len(content):
+    dependencies, inputs, total, noted = numbers
+    if not 0 <= dependencies <= total or not 0 < inputs <= total <= len(content) or not 0 <= noted <= len(content):
         return None
     columns = array("q")
     columns.frombytes(content[end : end + _NUMBERS_EACH * total * columns.itemsize])
-    names = bytes(content[end + len(columns) * columns.itemsize :]).split(b"\0")
-    if len(names) != total or len(columns) != _NUMBERS_EACH * total:
+    end += len(columns) * columns.itemsize
+    note = bytes(content[end : end + noted])
+    names = bytes(content[end + noted :]).split(b"\0")
+    if len(names) != total or len(columns) != _NUMBERS_EACH * total or not note.startswith(start):
         return None
     if prefix:
         names = [prefix + name for name in names]
     table = [columns[n * total : (n + 1) * total] for n in range(_NUMBERS_EACH)]
     if not _are_same(os.stat, names, table, 0, inputs):
         return None
-    return dependencies if _is_tree_same(names, table, inputs) else None
+    return (dependencies, note) if _is_tree_same(names, table, inputs) else None
 
 
 def _is_tree_same(names: list[bytes], table: list[array[int]], start: int) -> bool:

@@ -191,6 +191,10 @@ class Inputs(msgspec.Struct, frozen=True, kw_only=True):
         """True if looking at the files tells whether they changed."""
         return not any(_is_racy(entry.mtime_ns, self.scanned_ns) for entry in self.files)
 
+    def looks(self) -> list[Look]:
+        """The files, for an index."""
+        return [_as_look(entry) for entry in self.files]
+
     def are_unchanged(self, directory: Path, names: Iterable[str]) -> bool:
         """True if the same program would read the same bytes. Times and inodes cannot be known from a checkout."""
         found = Inputs.record(directory, names)
@@ -275,12 +279,10 @@ class State(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         from provender.storage.files import write_atomically
 
         state = _look(directory, f"{STATE_DIRECTORY}/{STATE_FILE}")
-        inputs = [*self.inputs.files, *([] if state is None else [state])]
+        inputs = [*self.inputs.looks(), *([] if state is None else [_as_look(state)])]
         tree = [look for to, laid in places for look in laid.looks(to)]
         with suppress(OSError, OverflowError, ValueError):  # without the index the next sync reads the state
-            content = encode_index(
-                [_as_look(entry) for entry in inputs], tree, dependencies=self.dependencies or len(self.destinations)
-            )
+            content = encode_index(inputs, tree, dependencies=self.dependencies or len(self.destinations))
             write_atomically(directory / STATE_DIRECTORY / INDEX_FILE, content, durable=False)
 
     def _write(self, directory: Path, name: str) -> None:

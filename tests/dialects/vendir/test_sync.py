@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from support.archives import archive, file
+from support.registry import TestRegistry
 from support.vendir import HEAD, VendirProject
 
 _TWO = """\
@@ -380,3 +382,14 @@ def test_two_runs_at_once_wait_for_each_other(project: VendirProject) -> None:
     release.join()
     assert project.tree("vendor")["one/a.txt"] == "later"
     assert "waiting for another provender" in result.stderr
+
+
+@pytest.mark.parametrize("source", ["image: {url: '%s/team/app:%s'}", "ociArtifact: {image: '%s/team/app', tag: %s}"])
+def test_a_lock_tells_the_tag_that_is_asked_for_now(project: VendirProject, source: str) -> None:
+    with TestRegistry() as registry:
+        for tag in ("v1", "stable"):  # of one image
+            registry.push_artifact("team/app", tag, [archive(file("a.txt", b"alpha"))])
+            contents = source % (registry.host, tag)
+            project.write(f"directories: [{{path: vendor, contents: [{{path: app, {contents}}}]}}]\n")
+            project.sync()
+            assert f"tag: {tag}\n" in project.lock.replace('"', "")

@@ -11,7 +11,7 @@ import click
 
 from provender.cli.console import Console
 from provender.cli.options import console_of
-from provender.cli.vendir_flags import VendirCommand, VendirGroup, output_of, split_values, ui_options
+from provender.cli.vendir_flags import VendirCommand, VendirGroup, given_arguments, output_of, split_values, ui_options
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from provender.dialects.vendir.config import Configuration
     from provender.dialects.vendir.lock import LockConfig
     from provender.dialects.vendir.lock_file import OnRollBack
-    from provender.dialects.vendir.sync import SyncOptions
+    from provender.dialects.vendir.sync import Synced, SyncOptions
 
 
 @click.group("vendir", cls=VendirGroup, invoke_without_command=True)
@@ -77,12 +77,20 @@ def sync(
     from provender.dialects.vendir.overrides import Override, overridden
     from provender.dialects.vendir.pinned import pinned
     from provender.dialects.vendir.sync import SyncOptions
+    from provender.project.state import Inputs
 
     console, output = console_of(ctx), output_of(ctx)
     if chdir:
         _change_directory(chdir)
     names = split_values(files) or ["vendir.yml"]
-    asked = Configuration.load(names, stdin=sys.stdin.buffer.read, warn=console.warning)
+    inputs = Inputs.record(Path.cwd(), [*names, lock_file])
+    warnings: list[str] = []
+
+    def warn(text: str) -> None:
+        warnings.append(text)
+        console.warning(text)
+
+    asked = Configuration.load(names, stdin=sys.stdin.buffer.read, warn=warn)
     home = os.path.expanduser("~")
     overrides = [Override.parse(text, home=home) for text in split_values(directories)]
     asked = overridden(asked, overrides)
@@ -98,9 +106,14 @@ def sync(
     options = SyncOptions(is_lazy=lazy, is_partial=bool(overrides), allows_all_symlinks=allows_all_symlinks)
     is_kept = any(override.local is not None for override in overrides)
     concluding = _concluding(output, lock_file, is_kept=is_kept, is_partial=bool(overrides))
-    _carry_out(console, output, asked, meant, lock, options, concluding)
+    found = _carry_out(console, output, asked, meant, lock, options, concluding)
     output.line("Succeeded")
     sys.stdout.write(output.finish())
+    if found.standing is not None and not (chdir or overrides or warnings):
+        from provender.cli.vendir_quick import INDEX_FILE, note_start
+
+        note = note_start(given_arguments(ctx)) + output.said.encode("utf-8", "surrogateescape")
+        found.standing.write(INDEX_FILE, inputs, [*names, lock_file], note)
 
 
 @command.command("version", cls=VendirCommand)
@@ -182,7 +195,7 @@ def _carry_out(
     lock: LockConfig | None,
     options: SyncOptions,
     concluding: Callable[[LockConfig, OnRollBack], None],
-) -> None:
+) -> Synced:
     from provender.cli.vendir_fetchers import fetchers
     from provender.dialects.vendir.sync import Synchroniser
 
@@ -201,7 +214,7 @@ def _carry_out(
                 say=say,
                 on_wait=lambda: console.note("waiting for another provender that works in this directory"),
             )
-            synchroniser.run(asked, meant, lock, options, conclude=concluding)
+            return synchroniser.run(asked, meant, lock, options, conclude=concluding)
     finally:
         console.stop_progress()
 

@@ -79,7 +79,7 @@ class _ArtifactFetch:
         self._wish = wish
         self._access = access
         chosen = (wish.artifact_type, wish.platform, wish.media_types, _MODES[wish.layers], wish.include_config)
-        self.identity = identity_of("ociArtifact", digest, chosen)
+        self.identity = identity_of("ociArtifact", self._reference.name, tag, digest, chosen)
 
     def lay(self, staging: str, work: Work) -> LockContents:
         from provender.artifact.unpack import UnpackOptions, unpack

@@ -110,7 +110,7 @@ def _resolve(
 class _ImageFetch:
     def __init__(self, found: _Found) -> None:
         self._found = found
-        self.identity = identity_of("image", found.digest)
+        self.identity = identity_of("image", found.url, found.tag)
 
     def lay(self, staging: str, work: Work) -> LockContents:
         from provender.dialects.vendir.image_tree import lay_image
@@ -126,7 +126,7 @@ class _BundleFetch:
     def __init__(self, found: _Found, *, is_recursive: bool) -> None:
         self._found = found
         self._is_recursive = is_recursive
-        self.identity = identity_of("imgpkgBundle", found.url, is_recursive)
+        self.identity = identity_of("imgpkgBundle", found.url, found.tag, is_recursive)
 
     def lay(self, staging: str, work: Work) -> LockContents:
         from provender.bundle.laying import Laying

@@ -16,9 +16,9 @@ from provender.dialects.vendir.lock import LockContents
 from provender.oci import Digest
 from provender.project.state import DestinationState, State
 
-__all__ = ["ContentsRecord", "Records"]
+__all__ = ["RECORDS_FILE", "ContentsRecord", "Records"]
 
-_FILE: Final = "vendir.json"
+RECORDS_FILE: Final = "vendir.json"
 _MAX_BYTES: Final = 1 << 30
 _NO_TREE: Final = Digest(f"sha256:{'0' * 64}")
 
@@ -59,7 +59,7 @@ class Records(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     @classmethod
     def load(cls, directory: Path) -> Records:
         """Those of the working directory `directory`; none if they cannot be used, or another version wrote them."""
-        path = directory / ".provender" / _FILE
+        path = directory / ".provender" / RECORDS_FILE
         try:
             if path.parent.is_symlink() or path.is_symlink() or path.stat().st_size > _MAX_BYTES:
                 return cls()
@@ -73,4 +73,4 @@ class Records(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         from provender.storage.files import write_atomically
 
         known = msgspec.structs.replace(self, program=__version__)
-        write_atomically(State.prepare(directory) / _FILE, msgspec.json.encode(known), durable=False)
+        write_atomically(State.prepare(directory) / RECORDS_FILE, msgspec.json.encode(known), durable=False)

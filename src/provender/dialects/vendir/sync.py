@@ -24,6 +24,7 @@ from provender.dialects.vendir.lock import LockConfig, LockContents, LockDirecto
 from provender.dialects.vendir.lock_file import OnRollBack
 from provender.dialects.vendir.record import ContentsRecord, Records
 from provender.dialects.vendir.schema import Contents, Directory
+from provender.dialects.vendir.standing import Standing
 from provender.errors import InvalidProject, NotFound, ProvenderError
 from provender.project.state import STATE_DIRECTORY, State
 from provender.settings.go_yaml import dump
@@ -34,7 +35,7 @@ from provender.transfer.progress import NO_PROGRESS, Progress
 if TYPE_CHECKING:
     from provender.dialects.vendir.exchange import Exchange
 
-__all__ = ["SyncOptions", "Synchroniser", "config_digest"]
+__all__ = ["SyncOptions", "Synced", "Synchroniser", "config_digest"]
 
 _WORDS: Final = {
     "git": "git contents",
@@ -58,6 +59,15 @@ class SyncOptions(msgspec.Struct, frozen=True, kw_only=True):
     allows_all_symlinks: bool = False
     jobs: int = 20
     wait_s: float = 600.0
+
+
+class Synced(msgspec.Struct, frozen=True):
+    """What a sync came to."""
+
+    lock: LockConfig
+    """Of these directories, in the order of the configuration."""
+    standing: Standing | None
+    """Where nothing was to be done and nobody was asked: what tells that it is still so."""
 
 
 class Synchroniser:
@@ -90,8 +100,8 @@ class Synchroniser:
         options: SyncOptions,
         *,
         conclude: Callable[[LockConfig, OnRollBack], None],
-    ) -> LockConfig:
-        """The new lock of these directories, in the order of the configuration.
+    ) -> Synced:
+        """Make it so.
 
         `asked` is the configuration as written, `meant` with what a lock pins (the same without one), `lock` the
         existing one. `conclude` gets the new lock once everything is in place; it says how its writing is taken
@@ -149,7 +159,7 @@ class _Run:
         lock: LockConfig,
         say: Callable[[str], None],
         conclude: Callable[[LockConfig, OnRollBack], None],
-    ) -> LockConfig:
+    ) -> Synced:
         items = self._items(asked, meant, lock)
         for directory in asked.config.directories:
             self._check_place(directory)
@@ -168,7 +178,14 @@ class _Run:
                 self._exchange(asked, items, new, conclude, exchange)
         if not is_done or any(item.staged for item in items):
             self._remember(items)
-        return new
+            return Synced(new, None)
+        return Synced(new, None if meant is asked else self._standing(asked, items))
+
+    def _standing(self, asked: Configuration, items: Sequence[_Item]) -> Standing | None:
+        if any(item.asked.helm_chart is not None and not item.is_lazy for item in items):
+            return None  # the lock knows no digest of a chart: its repository is asked every time
+        contents = tuple((item.target, item.record) for item in items)
+        return Standing(str(self._directory), tuple(self._managed(each) for each in asked.config.directories), contents)
 
     def _exchange(
         self,
