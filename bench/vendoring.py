@@ -166,7 +166,7 @@ def _commit(ground: Ground, repositories: int) -> None:
 
 
 def _forget(place: Path, more: list[Path], aside: Path, *, keeps_lock: bool = False) -> None:
-    """Have nothing there. Moved aside: whoever creates files next is not to pay for deleting (see `Ground.contender`)."""
+    """Have nothing there. It is moved aside: whoever creates files next is not to pay for deleting (see `Ground`)."""
     for path in (place / "vendor", place / ".provender", *more):
         if path.exists():
             path.rename(aside / str(len(os.listdir(aside))))
