@@ -134,6 +134,15 @@ def test_before_a_copy_the_lock_stays_as_it_was_published(project: InProcess, st
     assert laid.read_bytes() == published.read_bytes()
 
 
+def test_a_record_of_locations_without_the_images_is_not_believed(project: InProcess, stack: list[str]) -> None:
+    assert stack
+    project.prepare("bundle", "copy", "-b", "acme/stack:1.0", "--to-repo", "acme/moved")
+    project.prepare("copy", "acme/moved:1.0", "acme/alone:1.0")
+    assert any("image-locations" in tag for tag in project.registry.tags("acme/alone"))
+    said = project.json("bundle", "pull", "-b", "acme/alone:1.0", "-o", "out")
+    assert (said.status, said.json["isRelocated"]) == (0, False)
+
+
 def test_through_an_archive_everything_arrives_without_the_source(project: InProcess, stack: list[str]) -> None:
     project.prepare("bundle", "copy", "-b", "acme/stack:1.0", "--to-tar", "a.tar")
     project.prepare("bundle", "copy", "-b", "acme/stack:1.0", "--to-tar", "b.tar")

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from interop.conftest import unique
+from interop.conftest import asked, unique
 from interop.programs import Program
 from interop.registries import Registries
 from support.bundles import images_lock, write_bundle
@@ -249,3 +249,37 @@ def test_through_our_archive_imgpkg_finds_everything(one: Scene) -> None:
     assert {path: each[2].replace(b"/theirs@", b"/carried@") for path, each in theirs.items()} == {
         path: each[2] for path, each in carried.items()
     }
+
+
+def test_vendir_reads_what_we_push_and_copy(one: Scene, request: pytest.FixtureRequest) -> None:
+    """The dialect and the real vendir lay the same files from what we pushed and from what we copied."""
+    vendir = asked(request, "vendir")
+    one.push_by_us()
+    ours("copy", "-b", f"{one.root}/outer:v1", "--to-repo", f"{one.root}/moved")
+    work = one.work / "vendored"
+    work.mkdir()
+    contents = "".join(
+        f"  - path: {name}\n    imgpkgBundle: {{image: '{one.root}/{name}:v1', recursive: true}}\n"
+        for name in ("outer", "moved")
+    )
+    (work / "vendir.yml").write_text(
+        f"apiVersion: vendir.k14s.io/v1alpha1\nkind: Config\ndirectories:\n- path: v\n  contents:\n{contents}"
+    )
+    vendir.run("sync", cwd=work)
+    theirs, lock = everything(work / "v", without=()), (work / "vendir.lock.yml").read_bytes()
+    result = provender_here("vendir", "sync", cwd=work)
+    assert result.status == 0, result.stderr
+    assert everything(work / "v", without=()) == theirs
+    assert (work / "vendir.lock.yml").read_bytes() == lock
+    assert f"{one.root}/moved@".encode() in theirs["moved/.imgpkg/images.yml"][2]
+
+
+def test_oras_lays_out_our_own_kind(one: Scene, oras: Program) -> None:
+    bundle = write_bundle(one.work / "own", [f"{one.root}/app@{one.digests['app']}"])
+    ours("push", "-b", f"{one.root}/own:v1", "-f", bundle)
+    oras.run("pull", "--plain-http", f"{one.root}/own:v1", "-o", one.work / "laid")
+    assert everything(one.work / "laid", without=()).keys() == everything(bundle, without=()).keys()
+    assert (one.work / "laid/.imgpkg/images.yml").read_bytes() == (bundle / ".imgpkg/images.yml").read_bytes()
+    # It is no image, and imgpkg says so.
+    refused = one.imgpkg.attempt("describe", "-b", f"{one.root}/own:v1")
+    assert refused.returncode != 0

@@ -1,21 +1,22 @@
 """A bundle laid out as files, its nested bundles below `.imgpkg/bundles`, its lock pointing to where the images are.
 
-If every image is in the bundle's own repository, or the repository says so itself (its locations image), the lock is
-rewritten to name them there, byte for byte as imgpkg writes it; else it stays as it was published.
+If every image is in the bundle's own repository the lock is rewritten to name them there, byte for byte as imgpkg
+writes it; else it stays as it was published.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from functools import partial
 from typing import Final, Protocol
 
 from provender.bundle.image_reference import ImageReference
 from provender.bundle.locks import LOCK_PATH, ImagesLock, LockedImage, read_images_lock
-from provender.bundle.reading import BundleSource, kind_of, locations_tag, not_a_bundle
+from provender.bundle.reading import ALL_KINDS, BundleSource, Kind, kind_of, not_a_bundle
 from provender.errors import InvalidDocument, NotFound, ProvenderError
 from provender.oci import Digest, Document
-from provender.transfer.pool import Cancellation
+from provender.transfer.pool import Cancellation, run_all
 
 __all__ = ["Lay", "Laying", "Repository"]
 
@@ -42,7 +43,8 @@ class Lay(Protocol):
 class Laying:
     """Lays bundles. `lay` writes files, and `opened` opens a repository by the name that it has in locks.
 
-    A bundle at a place that has no such name (a layout, an archive) is laid with `name` None: its lock stays.
+    A bundle at a place that has no such name (a layout, an archive) is laid with `name` None: its lock stays. What is
+    not of one of `kinds` counts as no bundle.
     """
 
     def __init__(
@@ -51,11 +53,15 @@ class Laying:
         opened: Callable[[str], Repository],
         *,
         is_recursive: bool = False,
+        kinds: frozenset[Kind] = ALL_KINDS,
+        jobs: int = 8,
         cancellation: Cancellation | None = None,
     ) -> None:
         self._lay = lay
         self._opened = opened
         self._is_recursive = is_recursive
+        self._kinds = kinds
+        self._jobs = jobs
         self._cancellation = cancellation or Cancellation()
         self._seen: set[Digest] = set()
 
@@ -69,13 +75,13 @@ class Laying:
     def _bundle(
         self, repository: Repository, document: Document, name: str | None, root: str, place: str, level: int
     ) -> bool:
-        if kind_of(document, repository) is None:
+        if kind_of(document, repository) not in self._kinds:
             raise not_a_bundle(f"{name or 'the layout'}@{document.digest}")
         self._lay(document, repository, place)
         path = os.path.join(place, LOCK_PATH)
         lock = _read(path, document.digest)
         new = lock
-        if name is not None and self._is_here(repository, document.digest, lock):
+        if name is not None and self._is_here(repository, lock):
             new = ImagesLock(images=tuple(each.at(name) for each in lock.images))
         if self._is_recursive:
             self._nested(repository if name is None else None, new, root, level)
@@ -101,7 +107,7 @@ class Laying:
                     hint="pull the bundles inside one by one, without --recursive",
                 )
             name, repository, document = self._find(only, each)
-            if kind_of(document, repository) is None:
+            if kind_of(document, repository) not in self._kinds:
                 continue
             place = os.path.join(root, _BUNDLES, digest.replace(":", "-"))
             os.makedirs(place)
@@ -117,9 +123,16 @@ class Laying:
         repository = self._opened(locked.image.rpartition("@")[0])
         return ImageReference.parse(locked.image).repository, repository, repository.resolve(locked.digest)
 
-    def _is_here(self, repository: Repository, bundle: Digest, lock: ImagesLock) -> bool:
-        """True if every image is in the bundle's own repository."""
-        return repository.has(locations_tag(bundle)) or all(repository.has(each.digest) for each in lock.images)
+    def _is_here(self, repository: Repository, lock: ImagesLock) -> bool:
+        """True if every image is in the bundle's own repository.
+
+        imgpkg believes the record of locations; but whoever copied the bundle alone may have copied that, too.
+        """
+        digests = list(dict.fromkeys(each.digest for each in lock.images))
+        if not all(repository.has(digest) for digest in digests[:1]):
+            return False  # the usual case of a bundle that was never copied costs one question
+        tasks = [partial(repository.has, digest) for digest in digests[1:]]
+        return all(run_all(tasks, jobs=self._jobs, cancellation=self._cancellation))
 
 
 def _read(path: str, digest: Digest) -> ImagesLock:

@@ -59,7 +59,7 @@ def pull_bundle(
         else:
             unpack_image(manifest.layers, source, place, progress=progress, cancellation=cancellation)
 
-    laying = Laying(lay, opened, is_recursive=is_recursive, cancellation=cancellation)
+    laying = Laying(lay, opened, is_recursive=is_recursive, jobs=jobs, cancellation=cancellation)
     with made_directory(out), scratch_directory(out) as staging:
         is_relocated = laying.run(repository, digest, name, staging)
         entries = tuple(_entries(staging, ""))

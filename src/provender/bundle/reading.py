@@ -21,7 +21,9 @@ from provender.storage.limits import DEFAULT_LIMITS
 from provender.storage.verify import read_all
 
 __all__ = [
+    "ALL_KINDS",
     "BUNDLE_TYPE",
+    "IMGPKG_KINDS",
     "IMGPKG_LAYER",
     "LABEL",
     "LOCATIONS_PATH",
@@ -45,6 +47,10 @@ LOCATIONS_PATH: Final = "image-locations.yml"
 
 Kind = Literal["provender", "imgpkg", "hybrid"]
 """Whose bundle it is; imgpkg reads a hybrid as its own."""
+
+ALL_KINDS: Final[frozenset[Kind]] = frozenset({"provender", "imgpkg", "hybrid"})
+IMGPKG_KINDS: Final[frozenset[Kind]] = frozenset({"imgpkg", "hybrid"})
+"""Those that imgpkg reads."""
 
 _MAX_CONFIG_BYTES: Final = 4 << 20
 _MAX_LOCK_BYTES: Final = 8 << 20

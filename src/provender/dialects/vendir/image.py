@@ -130,12 +130,19 @@ class _BundleFetch:
 
     def lay(self, staging: str, work: Work) -> LockContents:
         from provender.bundle.laying import Laying
+        from provender.bundle.reading import IMGPKG_KINDS
         from provender.dialects.vendir.image_tree import lay_image
 
         def lay(document: Document, source: BundleSource, place: str) -> None:
             lay_image(document.manifest().layers, source, place, work)
 
-        laying = Laying(lay, self._found.opened, is_recursive=self._is_recursive, cancellation=work.cancellation)
+        laying = Laying(
+            lay,
+            self._found.opened,
+            is_recursive=self._is_recursive,
+            kinds=IMGPKG_KINDS,
+            cancellation=work.cancellation,
+        )
         repository = self._found.opened(self._found.repository)
         try:
             laying.run(repository, self._found.digest, self._found.repository, staging)
