@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from provender.bundle.reading import BUNDLE_TYPE
 from provender.oci import Descriptor, Digest
 from provender.oci.media_types import MANIFEST
 from support.bundles import images_lock, write_bundle
+from support.faults import Status
 from support.graphs import SBOM, SIGNATURE, family, push
 from support.registry import TestRegistry, digest_of
 from support.registry_client import Repositories
@@ -151,6 +153,9 @@ def test_through_an_archive_everything_arrives_without_the_source(project: InPro
     direct = project.registry.tags("acme/direct")
     listed = project.json("bundle", "list", "layout:a.tar").json["bundles"]
     assert [(each["digest"], each["tags"]) for each in listed] == [(stack[3], ["1.0"])]
+    # An archive of a digest has no tag: its bundle is the one that is in no other.
+    project.prepare("bundle", "copy", "-b", f"acme/stack@{stack[3]}", "--to-tar", "c.tar")
+    assert project.json("bundle", "copy", "--tar", "c.tar", "--to-repo", "layout:l:2.0").json["digest"] == stack[3]
     before = len(project.registry.asked())
     project.prepare("bundle", "copy", "--tar", "a.tar", "--to-repo", "acme/carried")
     asked = project.registry.asked()[before:]
@@ -287,3 +292,33 @@ def test_locks_that_do_not_fit_are_refused(project: InProcess, stack: list[str])
     assert project.json("bundle", "copy", "-b", "acme/stack", "--to-tar", "x.tar", "--lock-output", "l").status == 2
     assert project.json("bundle", "copy", "-b", "acme/stack:1.0").status == 2
     assert project.json("bundle", "pull", "-o", "out").status == 2
+
+
+def test_an_archive_with_several_bundles_wants_a_name(project: InProcess) -> None:
+    for name in ("one", "two"):
+        bundle = write_bundle(project.directory / name, files={"name": name})
+        project.prepare("bundle", "push", "-b", f"layout:store:{name}", "-f", bundle)
+    with tarfile.open(project.directory / "store.tar", "w") as archive:
+        archive.add(project.directory / "store", ".")
+    error = refused(project.json("bundle", "copy", "--tar", "store.tar", "--to-repo", "acme/moved"), 65, "which-bundle")
+    assert "layout:store.tar:TAG" in error["hint"]
+    assert project.json("bundle", "copy", "-b", "layout:store.tar:two", "--to-repo", "acme/moved").json["tags"] == [
+        "two"
+    ]
+
+
+def test_a_question_that_is_not_answered_ends_the_copy_and_moves_no_tag(project: InProcess, stack: list[str]) -> None:
+    path = f"/v2/acme/stack/manifests/{stack[0]}"
+    project.registry.fault(("GET", path), action=Status(403), times=5)
+    refused(project.json("bundle", "copy", "-b", "acme/stack:1.0", "--to-repo", "acme/moved"), 77, "denied")
+    assert project.registry.tags("acme/moved") == {}
+
+
+def test_a_copy_that_breaks_off_leaves_the_bundle_without_its_tag(project: InProcess, stack: list[str]) -> None:
+    tag = f"{stack[2].replace(':', '-')}.imgpkg"
+    project.registry.fault(("PUT", f"/v2/acme/moved/manifests/{tag}"), action=Status(403), times=5)
+    refused(project.json("bundle", "copy", "-b", "acme/stack:1.0", "--to-repo", "acme/moved"), 77, "denied")
+    assert "1.0" not in project.registry.tags("acme/moved")
+    project.registry.forget_faults()
+    project.prepare("bundle", "copy", "-b", "acme/stack:1.0", "--to-repo", "acme/moved")
+    assert project.registry.tags("acme/moved")["1.0"] == stack[3]

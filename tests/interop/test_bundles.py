@@ -13,6 +13,7 @@ import yaml
 from interop.conftest import asked, unique
 from interop.programs import Program
 from interop.registries import Registries
+from interop.test_signed import signer_in
 from support.bundles import images_lock, write_bundle
 from support.command import provender_here
 from support.workspace import everything
@@ -249,6 +250,43 @@ def test_through_our_archive_imgpkg_finds_everything(one: Scene) -> None:
     assert {path: each[2].replace(b"/theirs@", b"/carried@") for path, each in theirs.items()} == {
         path: each[2] for path, each in carried.items()
     }
+
+
+@pytest.mark.parametrize("named", ["tag", "digest"])
+def test_an_archive_of_imgpkg_is_copied_as_imgpkg_does(one: Scene, named: str) -> None:
+    one.push_by_imgpkg()
+    source = f"{one.root}/outer:v1" if named == "tag" else f"{one.root}/outer@{one.digests['outer']}"
+    archive, work = one.work / "theirs.tar", one.work
+    one.imgpkg.run("copy", "-b", source, "--to-tar", archive, "--cosign-signatures")
+    ours("copy", "--tar", archive, "--to-repo", f"{one.root}/ours", "--lock-output", work / "ours.yml")
+    one.imgpkg.run("copy", "--tar", archive, "--to-repo", f"{one.root}/theirs", "--lock-output", work / "theirs.yml")
+    assert (work / "ours.yml").read_text() == (work / "theirs.yml").read_text().replace("/theirs@", "/ours@")
+    place = f"{one.root}/ours@{one.digests['outer']}"
+    assert our_description(place) == one.described(place)
+    listed = [set(one.crane.run("ls", f"{one.root}/{name}").split()) for name in ("ours", "theirs")]
+    signature = f"{one.digests['app'].replace(':', '-')}.sig"
+    assert ("v1" in listed[0], signature in listed[0]) == ("v1" in listed[1], True)
+    assert our_description(f"layout:{archive}@{one.digests['outer']}")
+    laid = one.pulled(place, "pulled")
+    assert laid[".imgpkg/images.yml"][2].decode().count(f"{one.root}/ours@sha256:") == 2
+
+
+def test_what_cosign_signed_it_verifies_after_a_bundle_was_carried(
+    one: Scene, request: pytest.FixtureRequest, registries: Registries
+) -> None:
+    """The bundle by a referrer, an image of the bundle inside by a tag; into a registry without the referrers API."""
+    signer = signer_in(asked(request, "cosign"), one.work / "keys")
+    one.push_by_us()
+    signed = {"bundle": ("outer", one.digests["outer"]), "tag": ("base", one.digests["base"])}
+    for form, (name, digest) in signed.items():
+        signer.sign(form, f"{one.root}/{name}@{digest}")
+    ours("copy", "-b", f"{one.root}/outer:v1", "--to-tar", one.work / "x.tar")
+    place = f"{registries.get('docker-registry').host}/{unique(request)}"
+    ours("copy", "--tar", one.work / "x.tar", "--to-repo", place)
+    for form, (_, digest) in signed.items():
+        assert signer.accepts(form, f"{place}@{digest}"), form
+        assert not signer.accepts(form, f"{place}@{digest}", key="others"), form
+    assert not signer.accepts("bundle", f"{place}@{one.digests['inner']}")
 
 
 def test_vendir_reads_what_we_push_and_copy(one: Scene, request: pytest.FixtureRequest) -> None:

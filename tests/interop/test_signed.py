@@ -55,7 +55,11 @@ def cosign(request: pytest.FixtureRequest) -> Program:
 
 @pytest.fixture
 def signer(cosign: Program, tmp_path: Path) -> Signer:
-    keys = tmp_path / "keys"
+    return signer_in(cosign, tmp_path / "keys")
+
+
+def signer_in(cosign: Program, keys: Path) -> Signer:
+    """A signer with new keys."""
     keys.mkdir()
     for name in ("ours", "others"):
         cosign.run("generate-key-pair", "--output-key-prefix", name, cwd=keys, env=_SECRET)

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Final, Protocol
 
 import msgspec
 
-from provender.bundle.reading import Kind, kind_of
+from provender.bundle.reading import BundleSource, Kind, kind_of, lock_of
 from provender.errors import InvalidDocument, NotFound
-from provender.oci import Digest, Document
+from provender.oci import Descriptor, Digest, Document
+from provender.oci.media_types import MANIFEST_TYPES
 from provender.storage.abilities import Fetcher, Resolver, TagLister
 from provender.transfer.pool import Cancellation, run_all
 from provender.transfer.related import DigestTag
 
-__all__ = ["ListedBundle", "bundles_in"]
+__all__ = ["ListedBundle", "bundles_in", "outermost"]
 
 _MAX_TAGS: Final = 100_000
 _INTERNAL: Final = ".imgpkg"
@@ -65,6 +67,23 @@ def bundles_in(
         if kind is not None
     ]
     return sorted(found, key=lambda each: each.tags)
+
+
+def outermost(
+    entries: Sequence[Descriptor], archive: BundleSource, *, cancellation: Cancellation | None = None
+) -> list[Digest]:
+    """The bundles among the entries of an archive that are in no other bundle there."""
+    documents = {entry.digest for entry in entries if entry.media_type in MANIFEST_TYPES}
+    found: list[Digest] = []
+    inner: set[Digest] = set()
+    for digest in sorted(documents):
+        if cancellation is not None:
+            cancellation.check()
+        document = archive.resolve(digest)
+        if kind_of(document, archive) is not None:
+            found.append(digest)
+            inner.update(locked.digest for locked in lock_of(document, archive).images)
+    return [digest for digest in found if digest not in inner]
 
 
 def _named(repository: Resolver, name: str) -> Document | None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from provender.cli.archiving import archive_path, check_archive, write_archive_file
+from provender.cli.archiving import archive_path, check_archive, tell_kind, write_archive_file
 from provender.cli.console import Console
 
 if TYPE_CHECKING:
@@ -251,22 +251,28 @@ def pull_into(
     )
 
 
-def bundle_in(storages: Storages, path: Path) -> Reference:
-    """The one bundle that has a tag in an archive."""
-    from provender.bundle.listing import bundles_in
+def bundle_in(console: Console, storages: Storages, path: Path) -> Reference:
+    """The one bundle of an archive that is in no other one."""
+    from provender.bundle.listing import bundles_in, outermost
     from provender.errors import InvalidDocument
     from provender.oci import Reference
+    from provender.storage.archive import ArchiveStorage
 
     reference = Reference.parse(f"layout:{path}")
-    found = bundles_in(storages.open(reference).storage)
+    opened = storages.open(reference)
+    tell_kind(console, opened)
+    named = {bundle.digest: bundle.tags[0] for bundle in bundles_in(opened.storage)}
+    found = list(named)
+    if isinstance(opened.storage, ArchiveStorage):
+        found = outermost(opened.storage.entries, opened.storage)
     if len(found) == 1:
-        return reference.with_target(tag=found[0].tags[0])
-    named = ", ".join(bundle.tags[0] for bundle in found[:5])
+        return reference.with_target(tag=named.get(found[0]), digest=found[0])
+    shown = ", ".join(named.get(digest, digest) for digest in found[:5])
     raise InvalidDocument(
-        f"the archive has {len(found)} bundles with a tag{': ' + named if named else ''}",
+        f"the archive has {len(found)} bundles{': ' + shown if shown else ''}",
         code="which-bundle",
         where=str(path),
-        hint=f"name it: --bundle layout:{path}:TAG, or @DIGEST (provender bundle list layout:{path})",
+        hint=f"name it: --bundle layout:{path}:TAG, or layout:{path}@DIGEST",
     )
 
 

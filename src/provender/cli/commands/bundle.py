@@ -166,7 +166,7 @@ def pull(
 @command.command("copy")
 @click.option("-b", "--bundle", metavar="REFERENCE", help="Which bundle.")
 @click.option("--lock", type=_FILE, help="A BundleLock or ImagesLock: that bundle, or those images.")
-@click.option("--tar", type=_FILE, help="An archive with one bundle.")
+@click.option("--tar", type=_FILE, help="An archive with one bundle, ours or imgpkg's.")
 @click.option("--to-repo", metavar="REPOSITORY[:TAG]", help="The one repository for all of it.")
 @click.option("--to-tar", type=_FILE, help="An archive, FILE.tar or FILE.tar.zst.")
 @click.option("--lock-output", type=_FILE, help="Write a lock of what is at the destination.")
@@ -246,7 +246,7 @@ def copy(
         if isinstance(read, ImagesLock):
             copied = copy_images(from_storages, read, destination, options)
         else:
-            reference = bundle_in(from_storages, tar) if tar is not None else asked
+            reference = bundle_in(console, from_storages, tar) if tar is not None else asked
             copied = copy_bundle(from_storages, reference, destination, options)
     console.stop_progress()
     show_copied(console, target if to_tar is None else None, copied)
