@@ -25,6 +25,7 @@ class UploadRules:
     stale_locations: bool = True  # False: only the newest Location is good, as in docker-registry 2.8
     status: bool = True
     keeps: list[int] = field(default_factory=list)  # so many bytes of each further PATCH arrive, then it fails
+    keeps_of_put: list[int] = field(default_factory=list)  # the same of each further PUT
 
 
 class Uploads:
@@ -52,9 +53,10 @@ class Uploads:
             return refusal
         if request.method == "POST" and not self._rules.single_post:
             request = replace(without(request, "digest"), body=b"")
-        cut = request.method == "PATCH" and bool(self._rules.keeps)
+        kept = {"PATCH": self._rules.keeps, "PUT": self._rules.keeps_of_put}.get(request.method, [])
+        cut = bool(kept)
         if cut:
-            request = replace(request, headers={}, body=request.body[: self._rules.keeps.pop(0)])
+            request = replace(without(request, "digest"), method="PATCH", headers={}, body=request.body[: kept.pop(0)])
         reply = served(without(request, "_state", "at"))
         return problem(500, "UNKNOWN") if self._noted(request, upload, reply) and cut else reply
 

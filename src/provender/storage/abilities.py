@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import Literal, Protocol, Self, runtime_checkable
+from typing import Literal, NamedTuple, Protocol, Self, runtime_checkable
 
 import msgspec
 
@@ -30,6 +30,8 @@ __all__ = [
     "TagLister",
     "TagReader",
     "Tagger",
+    "UploadNote",
+    "UploadNotes",
 ]
 
 
@@ -198,3 +200,22 @@ class RepositoryLister(Protocol):
     def repositories(self) -> Iterator[str]:
         """Every repository name once."""
         ...
+
+
+class UploadNote(NamedTuple):
+    """An upload that is not done: the URL where the registry goes on with it, and how many bytes it has."""
+
+    location: str
+    offset: int
+
+
+class UploadNotes(Protocol):
+    """Remembers uploads of large blobs, so that another run can go on with them. Called by several threads.
+
+    `known` is asked before an upload is opened. `opened` comes with each upload and whenever the registry has more of
+    it, under a location that may be another one then; `closed` when the blob is stored or the upload is lost.
+    """
+
+    def opened(self, digest: Digest, location: str, offset: int) -> None: ...
+    def closed(self, digest: Digest) -> None: ...
+    def known(self, digest: Digest) -> UploadNote | None: ...

@@ -7,7 +7,7 @@ the registry is asked how far it came. The last chunk leaves only after size and
 
 from __future__ import annotations
 
-import re
+from collections.abc import Callable
 from typing import Final, Literal
 
 import msgspec
@@ -17,6 +17,7 @@ from provender.oci import Descriptor
 from provender.storage.registry.calls import with_query
 from provender.storage.registry.capabilities import Capabilities
 from provender.storage.registry.failures import Answer
+from provender.storage.registry.going_on import ask_status, reached
 from provender.storage.registry.quirks import PATCHED_STATUSES, STORED_STATUSES
 from provender.storage.registry.redact import printable
 from provender.storage.registry.session import Call, Session
@@ -26,11 +27,13 @@ __all__ = ["MAX_CHUNK_BYTES", "ChunkedUpload"]
 
 MAX_CHUNK_BYTES: Final = 64 << 20
 _MIN_CHUNK_BYTES: Final = 64 << 10  # smaller ones are no longer tried
-_RANGE = re.compile(r"(?:bytes[= ])?0-(\d{1,19})")
 
 
 class ChunkedUpload:
-    """The upload of one blob to `location`, in chunks of `size` bytes. `call` is a POST to the uploads."""
+    """The upload of one blob to `location`, which has the first `sent` bytes of it, in chunks of `size` bytes.
+
+    `call` is a POST to the uploads. `acknowledged` is told where the upload is and how far, whenever that changes.
+    """
 
     def __init__(
         self,
@@ -41,6 +44,8 @@ class ChunkedUpload:
         location: str,
         size: int,
         capabilities: Capabilities,
+        acknowledged: Callable[[str, int], None],
+        sent: int = 0,
     ) -> None:
         self.location = location
         self.is_verified = False
@@ -49,12 +54,13 @@ class ChunkedUpload:
         self._descriptor = descriptor
         self._size = size
         self._capabilities = capabilities
-        self._sent = 0  # what the registry has
+        self._acknowledged = acknowledged
+        self._sent = sent  # what the registry has
         self._held = b""  # what comes after that
         self._patience = session.wire.patience()
 
     def send(self, reader: VerifiedReader) -> Answer:
-        """The registry's answer to the end of it.
+        """The registry's answer to the end of it. `reader` stands where the registry is.
 
         Raises IntegrityError for other content than the descriptor's, and what the registry refuses; an error with
         code `upload-lost` or `upload-out-of-step` asks for another upload from the start.
@@ -116,19 +122,17 @@ class ChunkedUpload:
         if self._patience.tries > 1:
             self._session.wire.wait(wait_s, error.message)
         try:
-            answer = self._session.ask(self._at("GET", self.location, (204, 200)))
+            answer = ask_status(self._session, self._call, self.location)
         except NotFound as lost:
             lost.code = "upload-lost"
             raise lost from error
         except ProvenderError as failure:
             raise error from failure
-        # `0-0` is nothing as well as one byte (docker-registry 2.8); a chunk never has one byte only.
         said = answer.headers.get("range", "0-0").strip()
-        found = _RANGE.fullmatch(said)
-        reached = int(found[1]) + 1 if found and int(found[1]) else 0
-        if found is None or not self._sent <= reached <= self._sent + len(self._held):
+        there = reached(said)
+        if there is None or not self._sent <= there <= self._sent + len(self._held):
             raise self._out_of_step(said) from error
-        progress = reached - self._sent
+        progress = there - self._sent
         self._advance(progress, answer)
         if progress:
             self._patience.progressed()
@@ -139,6 +143,7 @@ class ChunkedUpload:
         self._held = self._held[size:]
         if location := answer.headers.get("location"):
             self.location = self._session.url(location, base=answer.url, what="the upload location")
+        self._acknowledged(self.location, self._sent)
 
     def _call_with(self, method: Literal["PATCH", "PUT"], content: bytes) -> Call:
         headers = {"Content-Type": "application/octet-stream", "Content-Length": str(len(content))}

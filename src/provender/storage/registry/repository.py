@@ -14,7 +14,7 @@ import msgspec
 from provender.errors import Conflict, IntegrityError, InvalidDocument, NotFound, Unavailable, Unsupported
 from provender.oci import Descriptor, Digest, Document, Index, Manifest
 from provender.oci.reference import check_repository, check_tag, is_tag
-from provender.storage.abilities import BlobReader, Listed
+from provender.storage.abilities import BlobReader, Listed, UploadNotes
 from provender.storage.registry.calls import Calls
 from provender.storage.registry.capabilities import Capabilities, Feature
 from provender.storage.registry.documents import MAX_PUSH_BYTES, Documents, RecentDocuments
@@ -75,6 +75,8 @@ class RegistryRepository:
         self._recent = RecentDocuments()
         self._opened: dict[Digest, str] = {}  # uploads that a mount opened instead
         self._lock = threading.Lock()
+        self.upload_notes: UploadNotes | None = None
+        """Where uploads of large blobs are noted, for another run to go on with them."""
 
     def __repr__(self) -> str:
         return f"RegistryRepository({self.session.host}/{self.name})"
@@ -172,6 +174,8 @@ class RegistryRepository:
             # With the scopes for pushing: the token is asked for once.
             probe = msgspec.structs.replace(self._calls.content(descriptor, method="HEAD"), scopes=self._calls.pushing)
             if uploader.is_present(probe):
+                if self.upload_notes is not None:
+                    self.upload_notes.closed(descriptor.digest)
                 return
         uploader.store(descriptor, reader, opened)
 
@@ -284,6 +288,7 @@ class RegistryRepository:
             capabilities=self._capabilities,
             settings=self._upload,
             quirks=self._quirks,
+            notes=self.upload_notes,
         )
 
     def _put(self, document: Document, name: str) -> Mapping[str, str]:

@@ -6,18 +6,27 @@ were found right, so that no registry ever holds the whole of a blob that is not
 
 from __future__ import annotations
 
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 import msgspec
 
-from provender.errors import NotFound, ProvenderError, RateLimited, Unauthorized, Unavailable, Unsupported
+from provender.errors import (
+    Denied,
+    IntegrityError,
+    NotFound,
+    ProvenderError,
+    RateLimited,
+    Unauthorized,
+    Unavailable,
+    Unsupported,
+)
 from provender.oci import Descriptor, Digest
-from provender.storage.abilities import BlobReader
+from provender.storage.abilities import BlobReader, UploadNote, UploadNotes
 from provender.storage.registry.calls import with_query
 from provender.storage.registry.capabilities import Capabilities, Feature
 from provender.storage.registry.chunked import MAX_CHUNK_BYTES, ChunkedUpload
 from provender.storage.registry.failures import Answer
+from provender.storage.registry.going_on import GoingOn
 from provender.storage.registry.quirks import (
     MOUNT_REFUSED_STATUSES,
     NO_MOUNT_STATUSES,
@@ -29,6 +38,7 @@ from provender.storage.registry.quirks import (
 )
 from provender.storage.registry.sent_file import sent_file
 from provender.storage.registry.session import Call, Session
+from provender.storage.registry.withheld import Withheld
 from provender.storage.rewindable import Rewindable
 from provender.storage.verify import CHUNK_BYTES, BytesReader, VerifiedReader, read_all
 
@@ -36,6 +46,8 @@ __all__ = ["UploadSettings", "Uploader"]
 
 # Chunks behind a proxy that refused the whole: its limit is unknown, and a smaller one is found out.
 _FALLBACK_CHUNK_BYTES: Final = 4 << 20
+# Of the rest of a blob whose upload broke off; another break costs no more than one of them.
+_REST_CHUNK_BYTES: Final = 16 << 20
 _ATTEMPTS: Final = 4
 
 
@@ -45,12 +57,14 @@ class UploadSettings(msgspec.Struct, frozen=True, kw_only=True):
     `chunk_bytes` None sends each whole in one PUT, which the most registries take; chunks come in only after that was
     refused as too large. `single_post` saves a request for each blob where the registry takes it, and sends the first
     one twice where it does not. Blobs of up to `small_bytes` are not asked for, since sending them costs as little, and
-    go up in one POST where that is taken.
+    go up in one POST where that is taken. An upload of at least `resume_bytes` that broke off goes on where the
+    registry is, if it kept what it had; below, to ask costs as much as to start over.
     """
 
     chunk_bytes: int | None = None
     single_post: bool = False
     small_bytes: int = 0
+    resume_bytes: int = 64 << 20
 
     def is_small(self, descriptor: Descriptor) -> bool:
         """True for a blob that is rather sent than asked for."""
@@ -68,6 +82,7 @@ class Uploader:
         capabilities: Capabilities,
         settings: UploadSettings,
         quirks: HostQuirks,
+        notes: UploadNotes | None = None,
     ) -> None:
         self._session = session
         self._call = call
@@ -75,8 +90,11 @@ class Uploader:
         self._capabilities = capabilities
         self._settings = settings
         self._quirks = quirks
+        self._notes = notes
         self._is_sending = False
         self._may_renew = True
+        self._open_at = ""  # the upload that is not done
+        self._is_given_up = False
 
     def is_present(self, probe: Call) -> bool:
         """True if the HEAD `probe` finds the blob."""
@@ -107,26 +125,43 @@ class Uploader:
         """Send the content, to the upload `opened` if there is one. IntegrityError if it is not `descriptor`'s.
 
         A reader that can be rewound is sent again after what may pass: a broken connection, a lost upload, a token
-        that ran out, a proxy that takes no body of this size.
+        that ran out, a proxy that takes no body of this size. Of a large blob only what the registry does not have yet.
         """
         patience = self._session.wire.patience()
         if self._settings.is_small(descriptor):
             # In memory it can be sent again by itself, after a challenge too.
             verified = VerifiedReader(reader, descriptor, where=self._where)
             reader = BytesReader(read_all(verified, self._settings.small_bytes))
-        for tries in range(1, _ATTEMPTS + 1):
-            try:
-                self._attempt(descriptor, reader, opened)
-                return
-            except ProvenderError as error:
-                wait_s = patience.after_failure(is_known=True)
-                is_last = tries == _ATTEMPTS or wait_s is None or not self._may_pass(error, descriptor)
-                if is_last or wait_s is None or not isinstance(reader, Rewindable):
-                    raise
-                if tries > 1 or isinstance(error, RateLimited):
-                    self._session.wire.wait(wait_s, error.message)
-            reader.rewind()
-            opened = None
+        going_on = self._going_on = self._continuation(descriptor)
+        kept = going_on.noted() if opened is None else None
+        try:
+            for tries in range(1, _ATTEMPTS + 1):
+                try:
+                    self._attempt(descriptor, reader, opened, kept)
+                    self._open_at = ""
+                    going_on.ended()
+                    return
+                except ProvenderError as error:
+                    self._is_given_up = not error.retryable
+                    wait_s = patience.after_failure(is_known=True)
+                    may_pass = self._may_pass(error, descriptor) or (kept is not None and not _is_final(error))
+                    if tries == _ATTEMPTS or wait_s is None or not may_pass or not isinstance(reader, Rewindable):
+                        raise
+                    if tries > 1 or isinstance(error, RateLimited):
+                        self._session.wire.wait(wait_s, error.message)
+                # What goes on has a patience of its own; if it failed, the registry is not to be trusted with the rest.
+                kept = going_on.after_break(self._open_at) if self._open_at and kept is None else None
+                if kept is None:
+                    self._cancel()
+                reader.rewind()
+                opened, self._is_given_up = None, False
+        finally:
+            if self._is_given_up or not going_on.is_noted:
+                self._cancel()
+
+    def _continuation(self, descriptor: Descriptor) -> GoingOn:
+        from_bytes = self._settings.resume_bytes
+        return GoingOn(self._session, self._call, descriptor, notes=self._notes, from_bytes=from_bytes)
 
     def _may_pass(self, error: ProvenderError, descriptor: Descriptor) -> bool:
         """True if another attempt may do better."""
@@ -141,38 +176,60 @@ class Uploader:
             return renews
         return error.retryable
 
-    def _attempt(self, descriptor: Descriptor, reader: BlobReader, opened: str | None) -> None:
+    def _attempt(self, descriptor: Descriptor, reader: BlobReader, opened: str | None, kept: UploadNote | None) -> None:
         self._is_sending = False
+        if kept is not None:
+            self._open_at, self._is_sending = kept.location, True
+            size = self._chunk_bytes(descriptor, 0, _REST_CHUNK_BYTES) or _REST_CHUNK_BYTES
+            self._send_chunks(descriptor, reader, size, kept.offset)
+            return
         if opened is None and self._chunk_bytes(descriptor, 0) is None and self._posts_at_once(descriptor, reader):
             opened = self._post(descriptor, reader)
             if opened is None:
                 return
         location, least = (opened, 0) if opened else self._open(descriptor)
+        self._acknowledged(location, 0)
         self._is_sending = True
-        size = self._chunk_bytes(descriptor, least)
-        if size is None:
+        size = self._chunk_bytes(descriptor, least) or 0
+        if size:
+            self._send_chunks(descriptor, reader, size, 0)
+        else:
             self._put(location, descriptor, reader)
-            return
+
+    def _send_chunks(self, descriptor: Descriptor, reader: BlobReader, size: int, offset: int) -> None:
+        """Send what comes after `offset`, in pieces."""
+        verified = VerifiedReader(reader, descriptor, where=self._where)
+        left = offset
+        while left and (piece := verified.read(min(left, CHUNK_BYTES))):
+            left -= len(piece)
         upload = ChunkedUpload(
-            self._session, self._call, descriptor, location=location, size=size, capabilities=self._capabilities
+            self._session,
+            self._call,
+            descriptor,
+            location=self._open_at,
+            size=size,
+            capabilities=self._capabilities,
+            acknowledged=self._acknowledged,
+            sent=offset,
         )
-        is_done = False
         try:
-            answer = upload.send(VerifiedReader(reader, descriptor, where=self._where))
-            is_done = True
+            answer = upload.send(verified)
         except ProvenderError as error:
-            is_done = self._is_stored_nevertheless(error, descriptor.digest, is_verified=upload.is_verified)
-            if not is_done:
+            if not self._is_stored_nevertheless(error, descriptor.digest, is_verified=upload.is_verified):
                 raise
         else:
             self._check(answer, descriptor)
-        finally:
-            if not is_done:
-                self._cancel(upload.location)
 
-    def _chunk_bytes(self, descriptor: Descriptor, least: int) -> int | None:
-        """The size of this blob's chunks; None to send it whole. `least` is what the open upload asked for."""
-        wanted, refused = self._settings.chunk_bytes, self._capabilities.refused_put_bytes
+    def _acknowledged(self, location: str, offset: int) -> None:
+        self._open_at = location
+        self._going_on.acknowledged(location, offset)
+
+    def _chunk_bytes(self, descriptor: Descriptor, least: int, otherwise: int | None = None) -> int | None:
+        """The size of this blob's chunks; None to send it whole. `least` is what the open upload asked for.
+
+        `otherwise` is the size where the settings name none.
+        """
+        wanted, refused = self._settings.chunk_bytes or otherwise, self._capabilities.refused_put_bytes
         if refused is not None and descriptor.size >= refused:
             wanted = min(wanted or _FALLBACK_CHUNK_BYTES, max(refused // 2, 1))
         if wanted is None:
@@ -211,7 +268,7 @@ class Uploader:
 
     def _post(self, descriptor: Descriptor, reader: BlobReader) -> str | None:
         """None if one POST stored the content; else the URL of the upload that was opened instead, or `""`."""
-        body: _Withheld | bytes = _Withheld(VerifiedReader(reader, descriptor, where=self._where))
+        body: Withheld | bytes = Withheld(VerifiedReader(reader, descriptor, where=self._where))
         if isinstance(reader, BytesReader):
             body = reader.read()
         call = msgspec.structs.replace(
@@ -228,8 +285,7 @@ class Uploader:
             return None
         location = self._location(answer) if answer.status == 202 else ""
         if not isinstance(reader, Rewindable):
-            if location:
-                self._cancel(location)
+            self._open_at = location
             raise Unavailable(
                 f"{self._session.host} no longer takes a blob in one POST",
                 code="upload-not-taken",
@@ -241,7 +297,7 @@ class Uploader:
 
     def _put(self, location: str, descriptor: Descriptor, reader: BlobReader) -> None:
         """Send the content to an open upload, whole."""
-        body = sent_file(reader, descriptor, self._where) or _Withheld(
+        body = sent_file(reader, descriptor, self._where) or Withheld(
             VerifiedReader(reader, descriptor, where=self._where)
         )
         call = msgspec.structs.replace(
@@ -252,21 +308,15 @@ class Uploader:
             body=body,
             ok=STORED_STATUSES,
         )
-        is_done = False
         try:
             answer = self._session.ask(call)
-            is_done = True
         except ProvenderError as error:
             if isinstance(error, Unsupported) and error.code == "too-large-for-registry":
                 self._capabilities.learn_refused_put(descriptor.size)
-            is_done = self._is_stored_nevertheless(error, descriptor.digest, is_verified=body.is_verified)
-            if not is_done:
+            if not self._is_stored_nevertheless(error, descriptor.digest, is_verified=body.is_verified):
                 raise
         else:
             self._check(answer, descriptor)
-        finally:
-            if not is_done:
-                self._cancel(location)
 
     def _is_stored_nevertheless(self, error: ProvenderError, digest: Digest, *, is_verified: bool) -> bool:
         """True if the blob is there after a lost or false answer to the last byte."""
@@ -280,8 +330,12 @@ class Uploader:
         except ProvenderError:
             return False
 
-    def _cancel(self, location: str) -> None:
-        """Let the registry forget the upload; it does so by itself one day."""
+    def _cancel(self) -> None:
+        """Let the registry forget the open upload; it does so by itself one day."""
+        location, self._open_at = self._open_at, ""
+        if not location:
+            return
+        self._going_on.ended()
         if not self._session.is_own(location):
             return
         call = msgspec.structs.replace(self._call, method="DELETE", path=location, ok=(204, 200, 202))
@@ -308,33 +362,6 @@ class Uploader:
         return self._session.url(location, base=answer.url, what="the upload location")
 
 
-class _Withheld:
-    """A reader that hands out its last chunk only after the verifying reader below has met the end."""
-
-    def __init__(self, reader: VerifiedReader) -> None:
-        self._reader = reader
-        self._next: bytes | None = None
-
-    @property
-    def is_verified(self) -> bool:
-        """True once everything was read and found right."""
-        return self._reader.verified
-
-    def read(self, size: int = -1, /) -> bytes:
-        """The next bytes: one chunk behind what was read below."""
-        want = CHUNK_BYTES if size < 0 else size
-        current = self._reader.read(want) if self._next is None else self._next
-        if current:
-            self._next = self._reader.read(want)
-        return current
-
-    def close(self) -> None:
-        """Nothing: whoever gave the content closes it."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
-    ) -> None:
-        self.close()
+def _is_final(error: ProvenderError) -> bool:
+    """True for what starting over cannot mend: the content, or the credentials."""
+    return isinstance(error, IntegrityError | Unauthorized | Denied)

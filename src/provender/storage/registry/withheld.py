@@ -1,0 +1,45 @@
+"""The body of an upload that is hashed on its way: its end leaves only once the whole was found right.
+
+Registry layer, below the uploader.
+"""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Self
+
+from provender.storage.verify import CHUNK_BYTES, VerifiedReader
+
+__all__ = ["Withheld"]
+
+
+class Withheld:
+    """A reader that hands out its last chunk only after the verifying reader below has met the end."""
+
+    def __init__(self, reader: VerifiedReader) -> None:
+        self._reader = reader
+        self._next: bytes | None = None
+
+    @property
+    def is_verified(self) -> bool:
+        """True once everything was read and found right."""
+        return self._reader.verified
+
+    def read(self, size: int = -1, /) -> bytes:
+        """The next bytes: one chunk behind what was read below."""
+        want = CHUNK_BYTES if size < 0 else size
+        current = self._reader.read(want) if self._next is None else self._next
+        if current:
+            self._next = self._reader.read(want)
+        return current
+
+    def close(self) -> None:
+        """Nothing: whoever gave the content closes it."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None:
+        self.close()
