@@ -11,12 +11,24 @@ if TYPE_CHECKING:
     from provender.oci import Digest, Reference
     from provender.storage.abilities import Fetcher
     from provender.storage.archive_writer import Compression
+    from provender.storage.files import AtomicFile
     from provender.storage.open import Opened, Storages
-    from provender.storage.split_files import FilePart
+    from provender.storage.split_files import FilePart, SplitFile
     from provender.transfer.archive_out import Archived, ArchiveSource
     from provender.transfer.graph import Graph
 
-__all__ = ["archive_path", "check_archive", "part_size", "tell_kind", "write_archive_file"]
+__all__ = [
+    "archive_path",
+    "check_archive",
+    "compression_of",
+    "opened_archive",
+    "part_size",
+    "refuse_existing",
+    "repositories_in",
+    "tell_kind",
+    "there",
+    "write_archive_file",
+]
 
 _KINDS = {
     "docker": "an archive of docker save; its images get manifests of their own",
@@ -24,7 +36,6 @@ _KINDS = {
     "haul": "a haul of hauler",
     "zarf": "a package of zarf, of which the images are read",
 }
-_MOST_SHOWN = 20
 _LEAST_PART_BYTES = 1 << 20
 _UNITS = {"": 0, "K": 10, "M": 20, "G": 30, "T": 40}
 
@@ -58,6 +69,13 @@ def tell_kind(console: Console, opened: Opened) -> None:
         console.note(f"{opened.location} is {_KINDS[opened.storage.kind]}")
 
 
+def repositories_in(opened: Opened) -> list[str]:
+    """The repositories of an archive of several; none for anything else."""
+    from provender.storage.archive import ArchiveStorage
+
+    return list(opened.storage.repositories()) if isinstance(opened.storage, ArchiveStorage) else []
+
+
 def write_archive_file(
     console: Console,
     graph: Graph,
@@ -70,22 +88,32 @@ def write_archive_file(
     jobs: int,
 ) -> None:
     """Write the archive, without the large blobs that `since` has, and say what is in it."""
-    from provender.storage.files import AtomicFile
-    from provender.storage.split_files import SplitFile
     from provender.transfer.archive_out import archive
 
     if not force:
-        _refuse_existing(path, is_split=split is not None)
-    without: frozenset[Digest] = frozenset() if since is None else _there(graph, *since, jobs=jobs)
-    with AtomicFile(path) if split is None else SplitFile(path, split) as file:
-        compression: Compression = "zstd" if path.suffix == ".zst" else "none"
-        written = archive(graph, source, file, without=without, compression=compression)
+        refuse_existing(path, is_split=split is not None)
+    without: frozenset[Digest] = frozenset() if since is None else there(graph, *since, jobs=jobs)
+    with opened_archive(path, split) as file:
+        written = archive(graph, source, file, without=without, compression=compression_of(path))
         parts = file.commit() or ()
     console.stop_progress()
     _show(console, graph, path, written, parts)
 
 
-def _there(graph: Graph, storages: Storages, since: str, *, jobs: int) -> frozenset[Digest]:
+def compression_of(path: Path) -> Compression:
+    """What the name of an archive says."""
+    return "zstd" if path.suffix == ".zst" else "none"
+
+
+def opened_archive(path: Path, split: int | None) -> AtomicFile | SplitFile:
+    """The file of an archive, or the parts of one, in the making."""
+    from provender.storage.files import AtomicFile
+    from provender.storage.split_files import SplitFile
+
+    return AtomicFile(path) if split is None else SplitFile(path, split)
+
+
+def there(graph: Graph, storages: Storages, since: str, *, jobs: int) -> frozenset[Digest]:
     """The large blobs that the other side has, as its repository, an earlier archive or an inventory say."""
     from provender.oci import Reference
     from provender.transfer.archive_out import blobs_at, blobs_told
@@ -96,7 +124,8 @@ def _there(graph: Graph, storages: Storages, since: str, *, jobs: int) -> frozen
     return blobs_at(graph, storages.open(Reference.parse(since)).storage, jobs=jobs)
 
 
-def _refuse_existing(path: Path, *, is_split: bool) -> None:
+def refuse_existing(path: Path, *, is_split: bool) -> None:
+    """Raise Conflict (`archive-exists`) if there is such an archive."""
     from provender.errors import Conflict
     from provender.storage.split_files import first_part, parts_list
 
@@ -116,28 +145,11 @@ def check_archive(graph: Graph, reading: Opened, destination: Fetcher) -> None:
 
     Nothing for any other source. Raises IntegrityError, or NotFound (`delta-incomplete`).
     """
-    from provender.errors import IntegrityError, NotFound
     from provender.storage.archive import ArchiveStorage
-    from provender.transfer.archive_out import verify_blobs
+    from provender.transfer.archive_in import ArchiveCheck
 
-    if not isinstance(reading.storage, ArchiveStorage):
-        return
-    try:
-        absent = verify_blobs(graph, reading.storage)
-    except IntegrityError:
-        reading.storage.blame()
-        raise
-    lacking = [each for each in absent if not destination.exists(each)]
-    if lacking:
-        shown = ", ".join(each.digest for each in lacking[:_MOST_SHOWN])
-        more = f" and {len(lacking) - _MOST_SHOWN} more" if len(lacking) > _MOST_SHOWN else ""
-        raise NotFound(
-            f"the archive lacks {counted(len(lacking), 'blob', 'blobs')} that the destination does not have either: "
-            f"{shown}{more}",
-            code="delta-incomplete",
-            where=reading.location,
-            hint="copy what it builds on first (see --since), or make an archive with everything",
-        )
+    if isinstance(reading.storage, ArchiveStorage):
+        ArchiveCheck(reading.storage, where=reading.location).check(graph, destination)
 
 
 def _show(console: Console, graph: Graph, path: Path, written: Archived, parts: tuple[FilePart, ...]) -> None:

@@ -19,7 +19,9 @@ from provender.relocate.evidence import Requirement, refuse_without
 from provender.relocate.journal import Entry, Journal
 from provender.relocate.plan import Leg, RelocationPlan
 from provender.storage.abilities import Mounter, TagReader
+from provender.storage.archive import ArchiveStorage
 from provender.storage.open import Storages
+from provender.transfer.archive_in import ArchiveCheck
 from provender.transfer.copy import CopyDestination, CopyOptions, Outcome, Report, copy
 from provender.transfer.graph import Graph, Node
 from provender.transfer.plan import TagChange
@@ -115,6 +117,7 @@ def apply(
         for leg in legs:
             refuse_without(chosen.requirement, leg.graph, where=leg.source)
     run = _Run(source, destination, journal, chosen, progress)
+    run.check_archives(legs)
     tasks = [partial(run.leg, leg) for leg in legs]
     return tuple(run_all(tasks, jobs=_LEGS_AT_ONCE, cancellation=run.cancellation))
 
@@ -129,6 +132,18 @@ class _Run:
         self._choices = choices
         self._progress = progress
         self.cancellation = Cancellation()
+
+    def check_archives(self, legs: Sequence[Leg]) -> None:
+        """Verify every byte of what comes from archives, before the first of them is sent."""
+        checks: dict[str, ArchiveCheck] = {}
+        for leg in legs:
+            opened = self._from.open(Reference.parse(leg.source))
+            if isinstance(opened.storage, ArchiveStorage) and not leg.plan.is_empty:
+                file = opened.storage.file
+                check = checks.setdefault(
+                    file, ArchiveCheck(opened.storage, where=file, cancellation=self.cancellation)
+                )
+                check.check(leg.graph, self._to.open(Reference.parse(leg.destination), create=True).writable)
 
     def leg(self, leg: Leg) -> Applied:
         """Carry out one leg."""

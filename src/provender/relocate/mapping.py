@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Self
+import re
+from typing import Final, Self
 
 import msgspec
 
 from provender.errors import InvalidReference
 from provender.oci import Reference
 
-__all__ = ["Mapping", "Rule"]
+__all__ = ["Mapping", "Rule", "archived_repository", "is_archive"]
+
+_SUFFIX: Final = re.compile(r"\.(?:tar|tgz|tar\.gz|tar\.zst)(?:\.[0-9]{3,}|\.parts)?$")
+_ARCHIVE: Final = re.compile(r"(?P<file>.+?\.(?:tar|tgz|tar\.gz|tar\.zst)(?:\.[0-9]{3,}|\.parts)?)/", re.DOTALL)
 
 
 class Rule(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,8 +53,10 @@ class Mapping(msgspec.Struct, frozen=True, kw_only=True):
 
         Raises InvalidReference where nothing says where, or what comes out is no name of a repository.
         """
+        archived = archived_repository(source)
+        name = source.name if archived is None else archived[1]
         for rule in sorted(self.rules, key=lambda each: len(each.prefix), reverse=True):
-            rest = rule.rest(source.name)
+            rest = rule.rest(name)
             if rest is not None:
                 return _joined(rule.place, rest, source)
         if self.base is None:
@@ -59,15 +65,37 @@ class Mapping(msgspec.Struct, frozen=True, kw_only=True):
                 code="no-destination",
                 hint="give --to, or a rule --map PREFIX=PLACE for it",
             )
-        return _joined(self.base.rstrip("/"), _path(source), source)
+        base = self.base.rstrip("/")
+        # In an archive repositories have their whole names.
+        return _joined(base, name if is_archive(base) and source.kind != "layout" else _path(source), source)
+
+    def example(self) -> Reference:
+        """Some repository that content may go to: for the host alone."""
+        place = self.base if self.base is not None else self.rules[0].place
+        return _joined(place.rstrip("/"), "x", Reference(kind="registry", registry="x", repository="x"))
+
+
+def is_archive(place: str) -> bool:
+    """True if a place is an archive by its name, or lies in one."""
+    return place.startswith("layout:") and _ARCHIVE.match(place.removeprefix("layout:") + "/") is not None
+
+
+def archived_repository(reference: Reference) -> tuple[str, str] | None:
+    """The archive that a repository is in, and its whole name there; None for any other reference."""
+    found = _ARCHIVE.match(reference.registry) if reference.kind == "layout" else None
+    return None if found is None else (found["file"], reference.registry[found.end() :])
 
 
 def _path(source: Reference) -> str:
     """The repository without its host; of a layout the name of its directory."""
+    archived = archived_repository(source)
+    if archived is not None:
+        first, slash, rest = archived[1].partition("/")
+        return rest if slash and ("." in first or ":" in first or first == "localhost") else archived[1]
     if source.kind != "layout":
         return source.repository
     name = source.registry.rstrip("/").rpartition("/")[2]
-    return name.removesuffix(".tar")
+    return _SUFFIX.sub("", name)
 
 
 def _joined(place: str, rest: str, source: Reference) -> Reference:

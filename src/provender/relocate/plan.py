@@ -17,7 +17,8 @@ import msgspec
 from provender.errors import Conflict, InvalidDocument, NotFound, Unsupported
 from provender.oci import Digest, Reference
 from provender.oci.digest import decode_digest
-from provender.relocate.mapping import Mapping
+from provender.relocate.archived import spread
+from provender.relocate.mapping import Mapping, is_archive
 from provender.relocate.wish import Wish
 from provender.storage.files import write_atomically
 from provender.storage.open import Opened, Storages
@@ -181,7 +182,11 @@ def reading(storages: Storages, reference: Reference) -> Opened:
 
 
 def writing(storages: Storages, reference: Reference) -> PlanDestination:
-    """The destination of a leg for asking: what is not there yet is an empty one, and stays so."""
+    """The destination of a leg for asking: what is not there yet is an empty one, and stays so; so is an archive."""
+    if is_archive(reference.name):
+        from provender.storage.memory import MemoryStorage
+
+        return MemoryStorage()
     try:
         return storages.open(reference).storage
     except NotFound:
@@ -205,7 +210,7 @@ def make_plan(
     """
     planner = _Planner(mapping, source, destination, choices or PlanChoices())
     grouped: dict[tuple[str, str], list[Wish]] = {}
-    for wish in wishes:
+    for wish in spread(wishes, source):
         target = mapping.destination(wish.source)
         grouped.setdefault((wish.source.name, target.name), []).append(wish)
     tasks = [partial(planner.leg, group) for group in grouped.values()]

@@ -14,6 +14,8 @@ import msgspec
 
 from provender.errors import InvalidProject, InvalidReference, ProvenderError
 from provender.oci import Reference
+from provender.relocate.mapping import is_archive
+from provender.transfer.inventory import INVENTORY_TAG
 from provender.transfer.related import DigestTag
 from provender.versions import Range, Version
 
@@ -61,6 +63,8 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True):
             return cls(source=reference, pattern=pattern, versions=versions)
         if pattern is not None:
             return cls(source=reference, pattern=pattern)
+        if reference.target is None and is_archive(reference.name):
+            return cls(source=reference, pattern="*")
         if reference.target is None:
             raise InvalidReference(
                 f"not said which artifact of {reference.name[:200]}",
@@ -76,12 +80,19 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True):
         return self.target is None
 
     def select(self, tags: Iterable[str]) -> list[str]:
-        """Those of `tags` that are wished for, sorted. Digest tags belong to related content, never to wishes."""
+        """Those of `tags` that are wished for, sorted.
+
+        Digest tags belong to related content, never to wishes, nor does the inventory of an archive.
+        """
         matches = None if self.pattern is None else re.compile(translate(self.pattern)).match
         wanted = None if self.versions is None else Range.parse(self.versions)
         found: list[str] = []
         for tag in tags:
-            if DigestTag.parse(tag) is not None or (matches is not None and matches(tag) is None):
+            if (
+                tag == INVENTORY_TAG
+                or DigestTag.parse(tag) is not None
+                or (matches is not None and matches(tag) is None)
+            ):
                 continue
             if wanted is not None:
                 version = Version.from_tag(tag)

@@ -129,15 +129,12 @@ def items_of(cursor: Cursor, member: Member) -> list[dict[str, object]]:
 
 
 def full_name(entry: Descriptor) -> str | None:
-    """The full reference by which an archive knows an entry, `HOST/REPOSITORY:TAG` or `…@DIGEST`; None without one.
-
-    Names are written as docker does: without host they are of Docker Hub.
-    """
+    """The full reference by which an archive knows an entry, `HOST/REPOSITORY:TAG` or `…@DIGEST`; None without one."""
     annotations = entry.annotations or {}
     for key in (REF_NAME, _CONTAINERD_NAME, _BASE_NAME):
         name = annotations.get(key, "")
         if "/" in name or (":" in name and not is_tag(name)):
-            return qualified(name)
+            return name
     return None
 
 

@@ -232,11 +232,13 @@ class Storages:
             return self._client(peer).repository(place.repository)
         if place.store is not None:
             return self._in_store(place.store, place.repository, create=create)
-        path = _stored(place.layout or Path(reference.registry))
-        if path.is_file():
+        path = place.layout or Path(reference.registry)
+        archive, repository = _in_archive(path)
+        if archive is not None:
             if create:
                 raise _read_only(reference, str(place))
-            return self._archive(path)
+            opened = self._archive(archive)
+            return opened.repository(repository) if repository else opened
         return self._layout(path, create=create)
 
     def _tell_of_plain_http(self, place: Place) -> None:
@@ -346,6 +348,17 @@ def _stored(path: Path) -> Path:
             if name.is_file():
                 return name
     return path
+
+
+def _in_archive(path: Path) -> tuple[Path | None, str]:
+    """The archive that a path names, and the repository in it behind the file's name; None for a directory."""
+    for place in (path, *path.parents):
+        found = _stored(place)
+        if found.is_file():
+            return found, "" if place == path else path.relative_to(place).as_posix()
+        if place.exists():
+            break
+    return None, ""
 
 
 def _hurried(policy: RetryPolicy | None) -> RetryPolicy:

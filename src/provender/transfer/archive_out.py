@@ -6,13 +6,12 @@ blobs are always in it, so that it can be read and judged by itself.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Final, Protocol
 
 import msgspec
 
-from provender.errors import NotFound
 from provender.oci import EMPTY_BYTES, EMPTY_DESCRIPTOR, Descriptor, Digest, Document
 from provender.oci.annotations import REF_NAME
 from provender.storage.abilities import BlobReader, Fetcher, Resolver
@@ -24,7 +23,7 @@ from provender.transfer.graph import Graph
 from provender.transfer.inventory import INVENTORY_TAG, Inventory
 from provender.transfer.pool import Cancellation, run_all
 
-__all__ = ["ArchiveSource", "Archived", "archive", "blobs_at", "blobs_told", "verify_blobs"]
+__all__ = ["ArchiveSource", "Archived", "archive", "blobs_at", "blobs_told", "tags_of"]
 
 # Less than this is sent without asking whether it is there, so it has to be in the archive.
 _LEAST_LEFT_OUT: Final = 64 << 10
@@ -74,15 +73,17 @@ def archive(
     *,
     without: frozenset[Digest] = frozenset(),
     compression: Compression = "none",
+    names: Mapping[str, Digest] | None = None,
 ) -> Archived:
     """Write `graph` as an archive to `out`, without these blobs; every byte is verified on its way.
 
-    The same graph gives the same bytes. After an error what was written is to be thrown away.
+    The same graph gives the same bytes. After an error what was written is to be thrown away. Documents are named by
+    the graph's tags, or by `names`: the full references of an archive of several repositories.
     """
     entries: list[Descriptor] = []
     documents = list(graph.documents.values())
     tagged: set[Digest] = set()
-    for tag, digest in _tags(graph).items():
+    for tag, digest in sorted((tags_of(graph) if names is None else names).items()):
         entries.append(_named(graph.documents[digest], tag))
         tagged.add(digest)
     for subject, document in _fallback_indexes(graph):
@@ -90,7 +91,10 @@ def archive(
         entries.append(_named(document, fallback_tag(subject)))
     roots = {root.digest for root in graph.roots}
     for node in sorted(graph.by_digest.values(), key=lambda node: node.digest):
-        if node.digest not in tagged and (node.subject is not None or node.digest in roots):
+        is_tagged = node.digest in tagged
+        # Of several repositories one may have a tag for what another only lists.
+        is_listed = node.subject is not None and (not is_tagged or names is not None)
+        if is_listed or (node.digest in roots and not is_tagged):
             described = msgspec.structs.replace(node.descriptor, artifact_type=node.artifact_type)
             entries.append(described)
     left_out = tuple(node.content for node in graph.blobs if node.digest in without)
@@ -107,32 +111,8 @@ def archive(
     return Archived(documents=len(documents), blobs=len(kept), content_bytes=size, left_out=left_out)
 
 
-def verify_blobs(graph: Graph, source: ArchiveSource, *, cancellation: Cancellation | None = None) -> list[Descriptor]:
-    """Read every blob of `graph` that the archive `source` has to its end; those that it lacks.
-
-    Raises IntegrityError for the first wrong byte. Documents were verified when they were read.
-    """
-    lacking = []
-    for node in graph.blobs:
-        if cancellation is not None:
-            cancellation.check()
-        if node.descriptor.data is not None or node.digest == EMPTY_DESCRIPTOR.digest:
-            continue
-        try:
-            with source.fetch(node.content) as reader:
-                _drain(reader)
-        except NotFound:
-            lacking.append(node.content)
-    return lacking
-
-
-def _drain(reader: BlobReader) -> None:
-    while reader.read(1 << 20):
-        pass
-
-
-def _tags(graph: Graph) -> dict[str, Digest]:
-    """Every tag of the archive, sorted: those of roots outrank digest tags of the same name."""
+def tags_of(graph: Graph) -> dict[str, Digest]:
+    """Every tag of a graph, sorted: those of roots outrank digest tags of the same name."""
     found = {edge.tag: edge.digest for edge in graph.edges if edge.tag is not None}
     found |= {tag: root.digest for root in graph.roots for tag in root.tags}
     return dict(sorted(found.items()))

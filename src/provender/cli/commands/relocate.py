@@ -81,6 +81,8 @@ class _Doing(msgspec.Struct, frozen=True, kw_only=True):
     required: str | None
     force: bool
     no_require_listing: bool
+    since: str | None
+    split: str | None
     report_file: Path | None
     attach_report: bool
 
@@ -157,6 +159,8 @@ def _apply_options(function: _F) -> _F:
             click.option(
                 "--no-require-listing", is_flag=True, help="Move tags even if the destination does not list referrers."
             ),
+            click.option("--since", metavar="REFERENCE|FILE", help="Into an archive: leave out blobs that are there."),
+            click.option("--split", metavar="SIZE", help="Into an archive: in parts of this size, such as 4GiB."),
             click.option("--report", "report_file", type=_FILE, help="Write the report to this file."),
             click.option("--attach-report", is_flag=True, help="Attach the report to what was moved."),
         )
@@ -189,10 +193,15 @@ def plan(
     Tags that name the same digest on both sides are left out, at two requests each; --recheck looks for related
     content that came later. Give "REPOSITORY:*" for all tags of a repository.
 
+    --to layout:FILE.tar (or .tar.zst) is one archive of all repositories under their full names; layout:FILE.tar as
+    what is to be moved is all of them, each to its own place.
+
     \b
     Example:
       provender relocate plan "ghcr.io/acme/app:1.*" --to registry.example/mirror -o plan.json
       provender relocate plan -f provender.lock --map ghcr.io/acme=registry.example/acme -o plan.json
+      provender relocate plan -f images.txt --to layout:./all.tar.zst -o plan.json
+      provender relocate plan layout:./all.tar.zst --to registry.example/mirror -o plan.json
     """
     from provender.relocate.plan import make_plan
 
@@ -200,7 +209,7 @@ def plan(
     asked = msgspec.convert({name: options[name] for name in _Asked.__struct_fields__}, _Asked)
     wishes, mapping, choices = asked.wishes(), asked.mapping(), asked.choices(jobs)
     from_side, to_side = sides_of(options)
-    places = ((from_side, wishes[0].source), (to_side, mapping.destination(wishes[0].source)))
+    places = ((from_side, wishes[0].source), (to_side, mapping.example()))
     with two_sides(console, places, registries=registries, plain_http=plain_http, jobs=jobs) as sides:
         made = make_plan(wishes, mapping, *sides, choices=choices)
     if output is not None:
@@ -313,15 +322,27 @@ def _carry_out(
     choices: ApplyChoices,
     doing: _Doing,
 ) -> RelocationReport:
+    from provender.cli.archiving import part_size
+    from provender.cli.relocate_archive import write_relocated
     from provender.relocate.apply import apply
     from provender.relocate.journal import Journal
     from provender.relocate.report import attach, report_of
+    from provender.relocate.to_archive import archive_of
     from provender.storage.files import write_atomically
 
-    with Journal(journal_file, loaded.digest) as journal:
-        if journal.known:
-            console.note(f"going on where {journal_file.name} ends: {journal.known} done before")
-        applied = apply(loaded, *sides, journal, choices=choices, progress=console.progress())
+    path = archive_of(loaded)
+    if path is not None:
+        if doing.attach_report:
+            raise click.UsageError("a report is attached where it can be added: write it with --report")
+        split = None if doing.split is None else part_size(doing.split)
+        applied = write_relocated(console, loaded, path, sides, choices=choices, since=doing.since, split=split)
+    elif doing.since is not None or doing.split is not None:
+        raise click.UsageError("--since and --split are for plans that go to an archive")
+    else:
+        with Journal(journal_file, loaded.digest) as journal:
+            if journal.known:
+                console.note(f"going on where {journal_file.name} ends: {journal.known} done before")
+            applied = apply(loaded, *sides, journal, choices=choices, progress=console.progress())
     report = report_of(loaded, applied)
     if doing.report_file is not None:
         write_atomically(doing.report_file, report.dump())

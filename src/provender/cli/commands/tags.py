@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from provender.cli.archiving import repositories_in
 from provender.cli.console import clean
 from provender.cli.options import console_of, output_options, registry_options
 from provender.cli.services import Services
@@ -37,14 +38,19 @@ def command(
         raise click.UsageError(f"tags lists a repository, and {repository} names one artifact in it")
     services = Services(console, registries=registries, plain_http=plain_http)
     with services.storages(services.nearby_locations()) as storages:
-        found = storages.open(asked).storage.tags()
+        opened = storages.open(asked)
+        within = repositories_in(opened)
+        if within:
+            console.note(f"its repositories: {', '.join(f'{asked.name}/{name}' for name in within)}")
+        found = opened.storage.tags()
         if version_range is None and not console.is_json:
             for tag in found:  # as the pages come
                 console.result(clean(tag))
             return
         tags = list(found) if version_range is None else _in_range(list(found), version_range)
     if console.is_json:
-        console.document("tags", {"repository": asked.name, "tags": tags})
+        fields: dict[str, object] = {"repository": asked.name, "tags": tags}
+        console.document("tags", fields | ({"repositories": within} if within else {}))
         return
     for tag in tags:
         console.result(clean(tag))
