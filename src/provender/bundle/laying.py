@@ -150,6 +150,9 @@ def _read(path: str, digest: Digest) -> ImagesLock:
         ) from error
     if len(lock.images) > _MAX_IMAGES:
         raise InvalidDocument(
-            f"the bundle's lock has more than {_MAX_IMAGES} images", code="too-many-bundles", where=digest
+            f"the bundle's lock has more than {_MAX_IMAGES} images",
+            code="too-many-bundles",
+            where=digest,
+            hint="have it published as several bundles",
         )
     return lock

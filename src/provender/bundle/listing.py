@@ -45,7 +45,11 @@ def bundles_in(
             if DigestTag.parse(name) is None and not name.endswith(_INTERNAL):
                 names.append(name)
             if len(names) > _MAX_TAGS:
-                raise InvalidDocument(f"the repository has more than {_MAX_TAGS} tags", code="too-many-tags")
+                raise InvalidDocument(
+                    f"the repository has more than {_MAX_TAGS} tags",
+                    code="too-many-tags",
+                    hint="name a bundle, and describe that",
+                )
     except NotFound:
         return []
     tasks = [partial(_named, repository, name) for name in names]

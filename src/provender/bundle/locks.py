@@ -109,6 +109,11 @@ class ImageLocations(msgspec.Struct, frozen=True):
         return _text("ImageLocations", {"images": msgspec.to_builtins(images) or None})
 
 
+# msgspec learns a type when it first meets it, and a second thread that comes meanwhile crashes the process: the locks of
+# nested bundles are read side by side.
+_LEARNED: Final = tuple(msgspec.json.Decoder(kind) for kind in (ImagesLock, BundleLock, ImageLocations))
+
+
 def read_lock(raw: bytes, *, where: str) -> ImagesLock | BundleLock:
     """The ImagesLock or BundleLock in `raw`. Raises InvalidProject with the place of what is wrong."""
     tree = _tree(raw, where)
@@ -145,7 +150,12 @@ def _images_lock(tree: Tree) -> ImagesLock:
     _check_version(tree, "ImagesLock")
     lock = _shaped(tree, ImagesLock)
     if len(lock.images) > _MAX_IMAGES:
-        raise tree.error(f"the lock has more than {_MAX_IMAGES} images", path=("images",), code="list-too-long")
+        raise tree.error(
+            f"the lock has more than {_MAX_IMAGES} images",
+            path=("images",),
+            code="list-too-long",
+            hint="split it into several",
+        )
     images = (
         msgspec.structs.replace(each, image=_pinned(tree, each.image, ("images", number, "image")))
         for number, each in enumerate(lock.images)

@@ -201,6 +201,11 @@ def _lock(members: Sequence[Member], paths: Sequence[str]) -> bytes:
     with open(lock.path, "rb") as file:
         raw = file.read(_MAX_LOCK_BYTES + 1)
     if len(raw) > _MAX_LOCK_BYTES:
-        raise InvalidProject(f"the lock has more than {_MAX_LOCK_BYTES} bytes", code="lock-too-large", where=lock.path)
+        raise InvalidProject(
+            f"the lock has more than {_MAX_LOCK_BYTES} bytes",
+            code="lock-too-large",
+            where=lock.path,
+            hint="split the bundle into several",
+        )
     read_images_lock(raw, where=lock.path)
     return raw

@@ -309,7 +309,9 @@ def repositories_of(storages: Storages, text: str) -> list[Reference]:
     if place.host is None:
         raise click.UsageError(f"{text} is no registry that lists repositories: name one of its repositories, {text}/…")
     prefix = place.repository.removesuffix("x")
-    names = list(islice(storages.client(place.host).repositories(), _MAX_REPOSITORIES + 1))
+    speaking = place.connection
+    client = storages.client(place.host, plain_http=speaking.plain_http, ca=speaking.ca)
+    names = list(islice(client.repositories(), _MAX_REPOSITORIES + 1))
     if len(names) > _MAX_REPOSITORIES:
         raise InvalidDocument(
             f"the registry has more than {_MAX_REPOSITORIES} repositories",
