@@ -109,7 +109,7 @@ class ImageLocations(msgspec.Struct, frozen=True):
         return _text("ImageLocations", {"images": msgspec.to_builtins(images) or None})
 
 
-# msgspec learns a type when it first meets it, and a second thread that comes meanwhile crashes the process: the locks of
+# msgspec learns a type when it first meets it, and a second thread that comes meanwhile crashes the process; locks of
 # nested bundles are read side by side.
 _LEARNED: Final = tuple(msgspec.json.Decoder(kind) for kind in (ImagesLock, BundleLock, ImageLocations))
 

@@ -6,7 +6,8 @@ being collected, and each bundle an image that says that its images are here.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -20,7 +21,7 @@ from provender.storage.abilities import BlobReader
 from provender.storage.memory import MemoryStorage
 from provender.transfer.discover import DiscoverOptions, Start, discover
 from provender.transfer.graph import Edge, EdgeKind, Graph, LeftOut, Node, Root
-from provender.transfer.pool import Cancellation
+from provender.transfer.pool import Cancellation, run_all
 from provender.transfer.related import NONE
 
 __all__ = ["Merged", "Part", "merge", "parts_of_family", "parts_of_images"]
@@ -47,7 +48,7 @@ def parts_of_family(
     options: DiscoverOptions | None = None,
     cancellation: Cancellation | None = None,
 ) -> list[Part]:
-    """The parts of a bundle with its related content, in the order of writing: the bundle itself, with `tags`, last.
+    """The parts of a bundle with its related content; the bundle itself gets `tags`.
 
     `known` is the destination: records of locations that are right there are left as they are. Without `has_records`
     there are none, for whoever only looks.
@@ -63,20 +64,13 @@ def parts_of_family(
         Start(document=root.document, asked=root.digest, tags=tuple(dict.fromkeys((*_kept(root.digest), *tags)))),
     ]
     made = MemoryStorage("the records of locations")
-    records: list[Start] = []
-    for bundle in family.bundles.values() if has_records else ():
-        record = _record(bundle, places, known, made)
-        if record is not None:
-            records.append(record)
+    records = _records(family, places, known, made, options.jobs, cancellation) if has_records else []
     # What the sources say under these tags is taken over if it is right, and no source has a say after that.
     managed = frozenset(locations_tag(digest) for digest in family.bundles)
-    parts = []
-    for place, each in starts.items():
-        graph = discover(places(place), each, options=options, cancellation=cancellation)
-        parts.append(Part(_without_tags(graph, managed), places(place), place))
+    found = _discovered(starts, places, options, cancellation)
+    parts = [Part(_without_tags(part.graph, managed), part.source, part.place) for part in found]
     if records:
-        graph = discover(made, records, options=DiscoverOptions(related=NONE))
-        parts.insert(len(parts) - 1, Part(graph, made, None))
+        parts.append(Part(discover(made, records, options=DiscoverOptions(related=NONE)), made, None))
     return parts
 
 
@@ -88,17 +82,28 @@ def parts_of_images(
     cancellation: Cancellation | None = None,
 ) -> list[Part]:
     """The parts of the images of a lock, with their related content."""
-    starts: dict[Reference, dict[Digest, Start]] = {}
-    for item in items:
-        starts.setdefault(item.place, {}).setdefault(item.digest, _start(item))
-    return [
-        Part(
-            discover(places(place), list(each.values()), options=options, cancellation=cancellation),
-            places(place),
-            place,
-        )
-        for place, each in starts.items()
-    ]
+    starts: dict[Reference, list[Start]] = {}
+    for item in {item.digest: item for item in items}.values():
+        starts.setdefault(item.place, []).append(_start(item))
+    return _discovered(starts, places, options or DiscoverOptions(), cancellation)
+
+
+def _discovered(
+    starts: Mapping[Reference, Sequence[Start]],
+    places: Places,
+    options: DiscoverOptions,
+    cancellation: Cancellation | None,
+) -> list[Part]:
+    """What belongs to the starts, repositories side by side."""
+    stop = cancellation or Cancellation()
+    inner = msgspec.structs.replace(options, jobs=max(1, options.jobs // max(1, len(starts))))
+
+    def task(place: Reference, chosen: Sequence[Start]) -> Part:
+        source = places(place)
+        return Part(discover(source, chosen, options=inner, cancellation=stop), source, place)
+
+    tasks = [partial(task, place, chosen) for place, chosen in starts.items()]
+    return run_all(tasks, jobs=options.jobs, cancellation=stop)
 
 
 def _start(item: Item) -> Start:
@@ -107,6 +112,20 @@ def _start(item: Item) -> Start:
 
 def _kept(digest: Digest) -> tuple[str, ...]:
     return (imgpkg_tag(digest),) if digest.algorithm == _TAGGED else ()
+
+
+def _records(
+    family: Family,
+    places: Places,
+    known: BundleSource | None,
+    made: MemoryStorage,
+    jobs: int,
+    cancellation: Cancellation | None,
+) -> list[Start]:
+    """The records of locations that the destination needs."""
+    tasks = [partial(_record, bundle, places, known, made) for bundle in family.bundles.values()]
+    found = run_all(tasks, jobs=jobs, cancellation=cancellation)
+    return [record for record in found if record is not None]
 
 
 def _record(bundle: Bundle, places: Places, known: BundleSource | None, made: MemoryStorage) -> Start | None:

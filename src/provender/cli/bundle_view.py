@@ -56,10 +56,10 @@ def show_pulled(console: Console, asked: Reference, pulled: PulledBundle) -> Non
 
 def show_copied(console: Console, target: Reference | None, copied: Copied) -> None:
     """Show what a copy to a repository did; an archive was told of when it was written."""
-    if target is None:
+    if target is None or copied.report is None:
         return
-    outcomes = [outcome for report in copied.reports for outcome in report.outcomes]
-    sent = sum(report.sent_bytes for report in copied.reports)
+    graph, outcomes = copied.graph, copied.report.outcomes
+    sent = copied.report.sent_bytes
     counts = Counter(outcome.action for outcome in outcomes)
     if console.is_json:
         fields = {
@@ -79,8 +79,7 @@ def show_copied(console: Console, target: Reference | None, copied: Copied) -> N
                     "action": outcome.action,
                     "sentBytes": outcome.sent_bytes,
                 }
-                for graph, report in zip(copied.graphs, copied.reports, strict=True)
-                for node, outcome in zip(graph.nodes, report.outcomes, strict=True)
+                for node, outcome in zip(graph.nodes, outcomes, strict=True)
             ],
         }
         console.document("bundle-copy", fields)

@@ -16,7 +16,7 @@ from provender.cli.console import Console
 if TYPE_CHECKING:
     from provender.bundle.contents import Place
     from provender.bundle.locks import ImagesLock
-    from provender.bundle.moving import Part
+    from provender.bundle.moving import Merged, Part
     from provender.bundle.pulling import PulledBundle
     from provender.oci import Digest, Reference
     from provender.storage.layout import LayoutStorage
@@ -64,14 +64,17 @@ class Opening:
 
 
 class Copied(msgspec.Struct, frozen=True, kw_only=True):
-    """What a copy did: the bundle (None for the images of a lock), and the graph and the report of each part."""
+    """What a copy did: the bundle (None for the images of a lock), all of it, and what became of that.
+
+    An archive has no report.
+    """
 
     digest: Digest | None
     tags: tuple[str, ...]
-    bundles: int
-    images: int
-    graphs: tuple[Graph, ...]
-    reports: tuple[Report, ...]
+    graph: Graph
+    report: Report | None
+    bundles: int = 0
+    images: int = 0
 
 
 class Destination:
@@ -106,38 +109,53 @@ class Destination:
             if left.reason in ("foreign", "gone", "other-subject"):
                 self._console.warning(f"left out: {left.digest} ({left.reason}: {left.detail})")
 
-    def take(self, parts: Sequence[Part], opening: Opening, first: Digest | None) -> tuple[Report, ...]:
-        """Write the parts, one after the other, or all of them into the archive."""
+    def take(self, parts: Sequence[Part], opening: Opening, first: Digest | None, tags: Sequence[str]) -> Copied:
+        """Write the parts as one; the `tags` of the document `first` come after everything else."""
         from provender.bundle.moving import Merged, merge
         from provender.errors import VerificationFailed
 
         self.tell_left_out(parts)
+        graph, source = merge(parts, first), Merged(parts)
         if self.storage is None:
-            graph = merge(parts, first)
             path = Path(self.target.registry)
             write_archive_file(
-                self._console, graph, Merged(parts), path, since=None, split=None, force=self._is_forced, jobs=self.jobs
+                self._console, graph, source, path, since=None, split=None, force=self._is_forced, jobs=self.jobs
             )
-            return ()
+            return Copied(digest=first, tags=tuple(tags), graph=graph, report=None)
         for part in parts:  # an archive is read to its end before anything of it is sent
             if part.place is not None:
                 check_archive(part.graph, opening.opened(part.place), self.storage)
         try:
-            return tuple(self._send(part, opening, self.storage) for part in parts)
+            report = self._send(graph, source, parts, opening, self.storage)
         except VerificationFailed as error:
             raise error.at(self.target.name) from None
+        if first is not None:
+            document = graph.documents[first]
+            named = [(tag, document) for tag in tags if self.storage.digest_of(tag) != first]
+            self.storage.finish((), named)
+        return Copied(digest=first, tags=tuple(tags), graph=graph, report=report)
 
-    def _send(self, part: Part, opening: Opening, storage: RegistryRepository | LayoutStorage) -> Report:
+    def _send(
+        self,
+        graph: Graph,
+        source: Merged,
+        parts: Sequence[Part],
+        opening: Opening,
+        storage: RegistryRepository | LayoutStorage,
+    ) -> Report:
         from provender.storage.abilities import Mounter
         from provender.transfer.copy import CopyOptions, copy
         from provender.transfer.plan import PlanOptions, missing
 
-        plan = missing(part.graph, storage, options=PlanOptions(is_thorough=self._is_forced, jobs=self.jobs))
-        name = None
-        if part.place is not None and isinstance(storage, Mounter):
-            name = storage.neighbour(opening.opened(part.place).home())
-        options = CopyOptions(jobs=self.jobs, mount_from=(name,) if name else ())
-        return copy(plan, part.source, storage, options=options, progress=self._console.progress())
+        plan = missing(graph, storage, options=PlanOptions(is_thorough=self._is_forced, jobs=self.jobs))
+        neighbours: dict[Digest, str] = {}
+        for part in parts:
+            if part.place is not None and isinstance(storage, Mounter):
+                name = storage.neighbour(opening.opened(part.place).home())
+                if name is not None:
+                    neighbours |= dict.fromkeys((node.digest for node in part.graph.blobs), name)
+        options = CopyOptions(jobs=self.jobs, mount_by=neighbours)
+        return copy(plan, source, storage, options=options, progress=self._console.progress())
 
 
 def copy_bundle(storages: Storages, reference: Reference, destination: Destination, options: DiscoverOptions) -> Copied:
@@ -152,18 +170,13 @@ def copy_bundle(storages: Storages, reference: Reference, destination: Destinati
         tag = "latest"
     tags = (tag,) if tag else ()
     digest = family.root.digest
-    parts = parts_of_family(family, opening, tags=tags, known=destination.storage, options=options)
-    reports = destination.take(parts, opening, digest)
+    in_graph = tags if destination.is_archive else ()
+    parts = parts_of_family(family, opening, tags=in_graph, known=destination.storage, options=options)
+    copied = destination.take(parts, opening, digest, tags)
     if destination.lock_output is not None and destination.name is not None:
         write_bundle_lock(destination.lock_output, destination.name, digest, tag)
-    return Copied(
-        digest=digest,
-        tags=tags,
-        bundles=len(family.bundles),
-        images=sum(1 for item in family.items() if not item.is_bundle),
-        graphs=tuple(part.graph for part in parts),
-        reports=reports,
-    )
+    images = sum(1 for item in family.items() if not item.is_bundle)
+    return msgspec.structs.replace(copied, bundles=len(family.bundles), images=images)
 
 
 def copy_images(storages: Storages, lock: ImagesLock, destination: Destination, options: DiscoverOptions) -> Copied:
@@ -187,19 +200,12 @@ def copy_images(storages: Storages, lock: ImagesLock, destination: Destination, 
             hint="copy it with --bundle, or push a bundle with this lock in it and copy that",
         )
     parts = parts_of_images(items, opening, options=options)
-    reports = destination.take(parts, opening, None)
+    copied = destination.take(parts, opening, None, ())
     name = destination.name
     if destination.lock_output is not None and name is not None:
         moved = ImagesLock(images=tuple(each.at(name) for each in lock.images))
         write_atomically(destination.lock_output, moved.text(), mode=0o600)
-    return Copied(
-        digest=None,
-        tags=(),
-        bundles=0,
-        images=len({item.digest for item in items}),
-        graphs=tuple(part.graph for part in parts),
-        reports=reports,
-    )
+    return msgspec.structs.replace(copied, images=len({item.digest for item in items}))
 
 
 class _Asked:

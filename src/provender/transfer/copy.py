@@ -117,11 +117,13 @@ NO_WATCH: Final = NoWatch()
 class CopyOptions(msgspec.Struct, frozen=True, kw_only=True):
     """How to copy. `mount_from` are repositories of the destination's registry that may have the blobs, best first.
 
+    `mount_by` names one for each blob, for content out of several repositories.
     Without `is_listing_required` a destination that does not list what it took is no error.
     """
 
     jobs: int = 8
     mount_from: tuple[str, ...] = ()
+    mount_by: Mapping[Digest, str] = {}
     is_listing_required: bool = True
 
 
@@ -206,10 +208,11 @@ class _Run:
 
     def _is_mounted(self, node: Node) -> bool:
         destination = self._destination
-        if not self._options.mount_from or not isinstance(destination, Mounter):
-            return False
         # A refused mount opens an upload, which the push goes on with: so only the best neighbour is asked.
-        return destination.mount(node.content, self._options.mount_from[0])
+        name = self._options.mount_by.get(node.digest) or next(iter(self._options.mount_from), None)
+        if name is None or not isinstance(destination, Mounter):
+            return False
+        return destination.mount(node.content, name)
 
     def _open(self, node: Node) -> BlobReader:
         content = node.descriptor.embedded()
