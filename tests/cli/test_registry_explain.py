@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from support.command import Result, provender
+from support.command import Result, provender, provender_here
 
 FILE = """\
 version: 1
@@ -114,3 +114,61 @@ def test_what_cannot_be_explained_says_what_to_write(project: Path, name: str, s
     assert result.status == status
     assert result.stdout == ""
     assert "Traceback" not in result.stderr
+
+
+def connection(project: Path, *arguments: str, **env: str) -> dict[str, object]:
+    """How the host of the only source is spoken to."""
+    cleared = ("HTTPS_PROXY", "https_proxy", "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+    told = {"CONTAINERS_REGISTRIES_CONF": "/dev/null", **dict.fromkeys(cleared, ""), **env}
+    result = provender_here("registry", "explain", *arguments, "--format", "json", cwd=project, env=told)
+    assert result.status == 0, result.stderr
+    (source,) = result.json["sources"]
+    assert isinstance(source["connection"], dict)
+    return source["connection"]
+
+
+def test_the_system_is_trusted_where_nothing_else_is_said(project: Path) -> None:
+    said = connection(project, "quay.io/x/y")
+    assert (said["address"], said["proxy"], said["certificates"]) == ("https://quay.io", None, None)
+    assert said["tls"] == [{"kind": "authorities", "value": "the system's", "setBy": "default"}]
+
+
+def test_variables_and_certs_d_and_the_location_are_told(project: Path, tmp_path: Path) -> None:
+    certificates = tmp_path / "home" / ".config" / "containers" / "certs.d" / "own.example:5000"
+    certificates.mkdir(parents=True)
+    for name in ("a.crt", "me.cert", "me.key"):
+        (certificates / name).touch()
+    (project / ".provender" / "ca.pem").touch()
+    (project / ".provender" / "registries.yaml").write_text(
+        "version: 1\nregistries:\n  acme: {location: own.example:5000/apm, ca: ca.pem}\n"
+    )
+    env = {"HOME": str(tmp_path / "home"), "XDG_CONFIG_HOME": "", "SSL_CERT_FILE": "/trusted.pem"}
+    env["HTTPS_PROXY"] = "http://user:secret@proxy.example:3128"
+    said = connection(project, "acme", **env)
+    assert (said["address"], said["certificates"]) == ("https://own.example:5000", str(certificates))
+    assert "secret" not in str(said["proxy"])
+    assert "proxy.example:3128" in str(said["proxy"])
+    assert said["tls"] == [
+        {"kind": "authorities", "value": "/trusted.pem", "setBy": "SSL_CERT_FILE"},
+        {"kind": "authorities", "value": str(project / ".provender" / "ca.pem"), "setBy": "ca"},
+        {"kind": "authorities", "value": str(certificates / "a.crt"), "setBy": "certs.d"},
+        {"kind": "client certificate", "value": str(certificates / "me.cert"), "setBy": "certs.d"},
+        {"kind": "client key", "value": str(certificates / "me.key"), "setBy": "certs.d"},
+    ]
+    text = provender_here("registry", "explain", "acme", cwd=project, env=env).stdout
+    rows = [" ".join(line.split()) for line in text.splitlines()]
+    assert f"https://own.example:5000 client certificate {certificates / 'me.cert'} certs.d" in rows
+
+
+def test_a_certificate_without_its_key_is_told(project: Path, tmp_path: Path) -> None:
+    certificates = tmp_path / "certs" / "docker" / "certs.d" / "quay.io"
+    certificates.mkdir(parents=True)
+    (certificates / "me.cert").touch()
+    said = connection(project, "quay.io/x/y", XDG_CONFIG_HOME=str(tmp_path / "certs"))
+    assert "me.key" in str(said["problem"])
+
+
+def test_plain_http_has_no_tls(project: Path) -> None:
+    assert connection(project, "quay.io/x/y", "--plain-http")["address"] == "http://quay.io"
+    local = connection(project, "localhost:5000/x/y")
+    assert (local["address"], local["tls"]) == ("http://localhost:5000", [])

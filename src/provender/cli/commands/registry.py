@@ -8,13 +8,12 @@ import click
 
 from provender.cli.console import Console
 from provender.cli.options import console_of, output_options, registry_options
+from provender.cli.reading import ANY, Reading, reading_of, without_any
 from provender.cli.services import Services
 
 if TYPE_CHECKING:
-    from provender.locations import Locations, Route
+    from provender.locations import Locations
     from provender.oci import Reference
-
-_ANY = "any-repository"  # stands for every repository of an alias, where only the alias is asked about
 
 
 @click.group("registry")
@@ -68,7 +67,8 @@ def list_(ctx: click.Context, registries: tuple[str, ...], plain_http: bool) -> 
 @output_options
 @click.pass_context
 def explain(ctx: click.Context, name: str, registries: tuple[str, ...], plain_http: bool) -> None:
-    """Show where NAME is read and written, which settings say so, who made them, and why they count.
+    """Show where NAME is read and written, which settings say so, who made them, and why they count;
+    and how each host is spoken to: plain or by TLS, by which proxy, with whose certificates.
 
     NAME is a logical registry, or a repository of one or of a host.
 
@@ -85,19 +85,21 @@ def explain(ctx: click.Context, name: str, registries: tuple[str, ...], plain_ht
     if "/" not in name and ("." in name or ":" in name):
         raise click.UsageError(f"name a repository of the host as well: {name}/…")
     if "/" not in name:
-        _explain_alias(console, locations, name, Reference.parse(f"{name}/{_ANY}"))
+        reference = Reference.parse(f"{name}/{ANY}")
+        reading = reading_of(locations, reference, plain_http=plain_http)
+        _explain_alias(console, locations, name, reading)
         return
     reference = Reference.parse(name)
+    reading = reading_of(locations, reference, plain_http=plain_http)
     if reference.kind == "logical":
-        _explain_alias(console, locations, reference.registry, reference)
+        _explain_alias(console, locations, reference.registry, reading)
     else:
-        _explain_rules(console, locations, reference)
+        _explain_rules(console, locations, reference, reading)
 
 
-def _explain_alias(console: Console, locations: Locations, alias: str, reference: Reference) -> None:
+def _explain_alias(console: Console, locations: Locations, alias: str, reading: Reading) -> None:
     rows = locations.explain(alias)
     location = locations.find(alias)  # an alias without location is an error that says where we looked
-    reading = _reading(locations, reference)
     if console.is_json:
         fields = [
             {"key": row.key, "value": row.value, "setBy": str(row.origin), "wins": row.wins, "reason": row.reason}
@@ -108,15 +110,14 @@ def _explain_alias(console: Console, locations: Locations, alias: str, reference
         return
     console.result(f"{alias} is {location.target}")
     if reading.origin not in (None, location.origins["location"]):
-        console.note(f"a stronger rule, at {reading.origin}, sends it to {_without_any(reading.location or '')}")
+        console.note(f"a stronger rule, at {reading.origin}, sends it to {without_any(reading.location or '')}")
     marked = [("*" if row.wins else "", row.key, row.value, str(row.origin), row.reason) for row in rows]
     console.table(("", "KEY", "VALUE", "SET BY", "REASON"), marked)
     reading.show(console)
 
 
-def _explain_rules(console: Console, locations: Locations, reference: Reference) -> None:
+def _explain_rules(console: Console, locations: Locations, reference: Reference, reading: Reading) -> None:
     rows = locations.explain_rules(reference)
-    reading = _reading(locations, reference)
     if console.is_json:
         fields = [
             {
@@ -141,58 +142,3 @@ def _explain_rules(console: Console, locations: Locations, reference: Reference)
     else:
         console.note("no rule is about it: it is where its name says")
     reading.show(console)
-
-
-class _Reading:
-    """Where a reference is read, in the order of asking; or the error that stands in the way."""
-
-    def __init__(self, route: Route | None, problem: str | None) -> None:
-        self.location = None if route is None else str(route.location)
-        self.origin = None if route is None else route.location.origin
-        self._sites = () if route is None else route.sites
-        self._problem = problem
-
-    @property
-    def fields(self) -> dict[str, object]:
-        sources = [
-            {
-                "place": _without_any(str(site.place)),
-                "kind": "location" if site.is_location else "mirror",
-                "asked": [
-                    what
-                    for what, is_asked in (("tags", site.resolves_tags), ("digests", site.serves_digests))
-                    if is_asked
-                ],
-                "namespace": site.place.namespace,
-            }
-            for site in self._sites
-        ]
-        return {"sources": sources, "problem": self._problem}
-
-    def show(self, console: Console) -> None:
-        if self._problem is not None:
-            console.warning(self._problem)
-        if len(self._sites) < 2:
-            return
-        rows = [
-            (str(number), _without_any(str(site.place)), site.role, "the location" if site.is_location else "a mirror")
-            for number, site in enumerate(self._sites, start=1)
-        ]
-        console.table(("", "READ FROM", "ASKED FOR", "BECAUSE IT IS"), rows)
-
-
-def _reading(locations: Locations, reference: Reference) -> _Reading:
-    from provender.errors import Denied, InvalidProject
-
-    try:
-        return _Reading(locations.route(reference), None)
-    except Denied as error:
-        return _Reading(None, f"{error.message} ({error.hint})")
-    except InvalidProject as error:
-        if error.code != "no-source":
-            raise
-        return _Reading(None, f"{error.message} ({error.where})")
-
-
-def _without_any(place: str) -> str:
-    return place.removesuffix(f"/{_ANY}")

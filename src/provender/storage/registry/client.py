@@ -14,7 +14,7 @@ from provender.storage.registry.capabilities import Capabilities
 from provender.storage.registry.credentials import CredentialSource
 from provender.storage.registry.gate import Gates
 from provender.storage.registry.listing import list_names
-from provender.storage.registry.origin import NO_HOSTS, Origin, TrustedHosts, is_local
+from provender.storage.registry.origin import NO_HOSTS, TrustedHosts, registry_origin
 from provender.storage.registry.quirks import HostQuirks, host_quirks
 from provender.storage.registry.referrers import TagLocks
 from provender.storage.registry.repository import RegistryRepository
@@ -65,7 +65,7 @@ class RegistryClient:
         timing = timing or Timing()
         self._capabilities = Capabilities(timing.monotonic)
         self._locks = TagLocks()
-        registry = _origin(self._quirks.api_host or host, plain_http)
+        registry = registry_origin(self._quirks.api_host or host, plain_http)
         tls = TlsSettings(ca, client_certificate, client_key)
         warn = warn or _ignore
         wire = Wire(
@@ -130,12 +130,6 @@ class RegistryClient:
                 where=self.host,
                 hint="name the repositories; Docker Hub, GHCR and others list them in their own APIs only",
             ) from error
-
-
-def _origin(host: str, plain_http: bool | None) -> Origin:
-    probe = Origin.of(f"https://{host}/")
-    use_http = is_local(probe.host) if plain_http is None else plain_http
-    return Origin.of(f"{'http' if use_http else 'https'}://{host}/")
 
 
 def _is_repository(name: str) -> bool:

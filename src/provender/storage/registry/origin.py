@@ -19,7 +19,7 @@ from provender.errors import Denied, InvalidProject, Unavailable
 from provender.storage.registry.redact import shown_url
 from provender.storage.registry.zones import zone_of
 
-__all__ = ["NO_HOSTS", "Origin", "TrustedHosts", "followed", "is_local"]
+__all__ = ["NO_HOSTS", "Origin", "TrustedHosts", "followed", "is_local", "registry_origin"]
 
 _PORTS: Final = {"http": 80, "https": 443}
 # Up to where urlsplit ends an authority; it takes tabs and line breaks out first, so they get no short cut.
@@ -55,6 +55,13 @@ def _origin(url: str) -> Origin:
     if parts.scheme not in _PORTS or not host:
         raise _bad_url(url)
     return Origin(parts.scheme, host.lower().rstrip("."), port or _PORTS[parts.scheme])
+
+
+def registry_origin(host: str, plain_http: bool | None) -> Origin:
+    """Where the registry `host` answers; `plain_http` None means http for this machine and https for all others."""
+    probe = Origin.of(f"https://{host}/")
+    use_http = is_local(probe.host) if plain_http is None else plain_http
+    return Origin.of(f"{'http' if use_http else 'https'}://{host}/")
 
 
 class TrustedHosts:

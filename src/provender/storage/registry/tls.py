@@ -17,7 +17,7 @@ from provender.errors import InvalidProject
 if TYPE_CHECKING:
     import ssl
 
-__all__ = ["TlsSettings", "tls_context"]
+__all__ = ["TlsSettings", "tls_context", "trust_variables"]
 
 _FILES: Final = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 _DIRECTORY: Final = "SSL_CERT_DIR"
@@ -66,18 +66,25 @@ def _no_password() -> str:
     )
 
 
+def trust_variables(environ: Mapping[str, str]) -> list[tuple[str, str]]:
+    """The variables that name whom to trust in place of the system's authorities, with their values.
+
+    The first file wins, as in other tools; SSL_CERT_DIR adds to it.
+    """
+    files = [(name, environ[name]) for name in _FILES if environ.get(name)][:1]
+    return [*files, *((name, environ[name]) for name in (_DIRECTORY,) if environ.get(name))]
+
+
 def _trusting(environ: Mapping[str, str]) -> ssl.SSLContext:
     import ssl
 
-    named = [(name, environ[name]) for name in (*_FILES, _DIRECTORY) if environ.get(name)]
+    named = trust_variables(environ)
     if not named:
         import truststore
 
         return truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    # The first file wins, as in other tools; SSL_CERT_DIR adds to it.
-    files = [item for item in named if item[0] != _DIRECTORY][:1]
-    for name, path in (*files, *(item for item in named if item[0] == _DIRECTORY)):
+    for name, path in named:
         for part in path.split(os.pathsep) if name == _DIRECTORY else (path,):
             _load(context, part, f"the variable {name}")
     return context
