@@ -200,6 +200,12 @@ def test_copying_again_by_the_other_changes_no_tag(one: Scene) -> None:
     assert ours("copy", "-b", source, "--to-repo", place, "--related", "none")["sentBytes"] == 0
     after = {tag: one.crane.run("digest", f"{place}:{tag}") for tag in one.crane.run("ls", place).split()}
     assert after == before
+    # And imgpkg takes it on from a place that we wrote, our own referrers and records beside it.
+    ours("copy", "-b", source, "--to-repo", f"{one.root}/ours")
+    one.imgpkg.run("copy", "-b", f"{one.root}/ours:v1", "--to-repo", f"{one.root}/third")
+    third = f"{one.root}/third:v1"
+    assert our_description(third) == one.described(third)
+    assert {each[0] for each in one.described(third)} == {each[0] for each in one.described(source)}  # type: ignore[index]
 
 
 def test_the_locks_of_either_are_taken_by_the_other(one: Scene) -> None:

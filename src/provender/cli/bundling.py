@@ -98,12 +98,11 @@ class Destination:
         self.jobs = jobs
         self.is_archive = archive is not None
         self._console = console
-        self._archive = archive
         self._is_forced = is_forced
         self.name = lock_name(storages, target) if lock_output is not None else None
         self.storage = None if archive is not None else storages.open(target, create=True).writable
 
-    def tell_left_out(self, parts: Sequence[Part]) -> None:
+    def _tell_left_out(self, parts: Sequence[Part]) -> None:
         """Say what does not come along though somebody may miss it."""
         for left in (left for part in parts for left in part.graph.left_out):
             if left.reason in ("foreign", "gone", "other-subject"):
@@ -114,7 +113,7 @@ class Destination:
         from provender.bundle.moving import Merged, merge
         from provender.errors import VerificationFailed
 
-        self.tell_left_out(parts)
+        self._tell_left_out(parts)
         graph, source = merge(parts, first), Merged(parts)
         if self.storage is None:
             path = Path(self.target.registry)
