@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
-from bench import blob, extract, many, memory, noop, serve, startup, tags, vendoring
+from bench import blob, extract, many, memory, noop, relocation, serve, startup, tags, vendoring
 from bench.ground import Ground
 from bench.material import drop
 from bench.measure import Outcome, as_json, show
@@ -29,6 +29,8 @@ SCENARIOS: dict[str, Callable[[Ground], Outcome | Iterator[Outcome] | None]] = {
     "tags": tags.run,
     "memory": memory.run,
     "vendoring": vendoring.run,
+    "relocation": relocation.with_api,
+    "relocation-tags": relocation.without_api,
     "serve-put": serve.put,
     "serve-get": serve.get,
     "serve-small": serve.small,

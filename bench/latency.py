@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,13 +18,16 @@ _CHUNK_BYTES = 1 << 16
 _QUEUE = 256
 
 
-class _Relay:
-    """One listener in front of one target."""
+class Relay:
+    """One listener in front of one target. `listener` gives what hears the bytes of one connection to it."""
 
-    def __init__(self, delay_s: float, target: str) -> None:
+    def __init__(
+        self, delay_s: float, target: str, listener: Callable[[], Callable[[bytes], None]] | None = None
+    ) -> None:
         self._delay_s = delay_s
         self._host, _, port = target.rpartition(":")
         self._port = int(port)
+        self._listener = listener
         self.connections = 0
         self.bytes = 0
 
@@ -33,14 +36,20 @@ class _Relay:
         self.connections += 1
         await asyncio.sleep(2 * self._delay_s)
         inner_reader, inner_writer = await asyncio.open_connection(self._host, self._port)
-        await asyncio.gather(self._pass(reader, inner_writer), self._pass(inner_reader, writer), return_exceptions=True)
+        hear = self._listener() if self._listener else None
+        up, down = self._pass(reader, inner_writer, hear), self._pass(inner_reader, writer, None)
+        await asyncio.gather(up, down, return_exceptions=True)
 
-    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _pass(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, hear: Callable[[bytes], None] | None
+    ) -> None:
         queue: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(_QUEUE)
         sender = asyncio.create_task(self._send(queue, writer))
         clock = asyncio.get_running_loop()
         while chunk := await _read(reader):
             self.bytes += len(chunk)
+            if hear is not None:
+                hear(chunk)
             await queue.put((clock.time() + self._delay_s, chunk))
         await queue.put((clock.time() + self._delay_s, b""))
         await sender
@@ -85,7 +94,7 @@ def delayed(target: str, *, round_trip_s: float) -> Iterator[tuple[str, subproce
 
 
 async def _main(delay_s: float, target: str) -> None:
-    relay = _Relay(delay_s, target)
+    relay = Relay(delay_s, target)
     server = await asyncio.start_server(relay.serve, "127.0.0.1", 0)
     print(server.sockets[0].getsockname()[1], flush=True)
     loop = asyncio.get_running_loop()

@@ -64,10 +64,10 @@ def registry(ground: Ground) -> Iterator[str | None]:
 
 
 @contextmanager
-def server(ground: Ground, name: str) -> Iterator[str | None]:
-    """The host and port of one of `SERVERS`, running; None where it is not installed."""
+def server(ground: Ground, name: str, *, folder: str | None = None) -> Iterator[str | None]:
+    """The host and port of one of `SERVERS`, running; None where it is not installed. A second one needs a `folder`."""
     program = ground.provender if name == "provender" else ground.peer(name)
-    with _running(program, SERVERS[name], ground.root / f"server-{name}") as host:
+    with _running(program, SERVERS[name], ground.root / (folder or f"server-{name}")) as host:
         yield host
 
 
