@@ -18,13 +18,13 @@ from provender.oci import Digest, Reference
 from provender.relocate.evidence import Requirement, refuse_without
 from provender.relocate.journal import Entry, Journal
 from provender.relocate.plan import Leg, RelocationPlan
-from provender.storage.abilities import Mounter, TagReader
+from provender.storage.abilities import Mounter
 from provender.storage.archive import ArchiveStorage
 from provender.storage.open import Storages
 from provender.transfer.archive_in import ArchiveCheck
 from provender.transfer.copy import CopyDestination, CopyOptions, Outcome, Report, copy
 from provender.transfer.graph import Graph, Node
-from provender.transfer.plan import TagChange
+from provender.transfer.plan import PlanDestination, TagChange, listed_tags
 from provender.transfer.pool import Cancellation, run_all
 from provender.transfer.progress import NO_PROGRESS, Progress
 
@@ -156,7 +156,7 @@ class _Run:
             mount_from=_neighbours(writable, opened.home()),
             is_listing_required=self._choices.is_listing_required,
         )
-        watch = _Watch(leg, writable, self._journal, is_forced=self._choices.is_forced)
+        watch = _Watch(leg, writable, self._journal, self._choices)
         report = copy(
             leg.plan,
             opened.storage,
@@ -172,11 +172,11 @@ class _Run:
 class _Watch:
     """The journal of one leg, and the last look at the tags before they are moved."""
 
-    def __init__(self, leg: Leg, destination: TagReader, journal: Journal, *, is_forced: bool) -> None:
+    def __init__(self, leg: Leg, destination: PlanDestination, journal: Journal, choices: ApplyChoices) -> None:
         self._leg = leg
         self._destination = destination
         self._journal = journal
-        self._is_forced = is_forced
+        self._choices = choices
 
     def is_finished(self, node: Node) -> bool:
         return self._journal.has(self._leg.destination, node.digest, is_document=node.is_document)
@@ -192,12 +192,13 @@ class _Watch:
         self._journal.add(entry)
 
     def before_tags(self) -> None:
-        if self._is_forced:
+        if self._choices.is_forced:
             return
-        for change in self._leg.tags:
-            # Tags that were to be new or moved: another mind may have moved them since the plan was shown.
-            if change.is_change:
-                self._refuse_moved(change)
+        # Tags that were to be new or moved: another mind may have moved them since the plan was shown.
+        changes = [change for change in self._leg.tags if change.is_change]
+        names = listed_tags(self._destination, questions=len(changes))
+        asked = [each for each in changes if names is None or each.tag in names or each.before is not None]
+        run_all([partial(self._refuse_moved, change) for change in asked], jobs=self._choices.jobs)
 
     def _refuse_moved(self, change: TagChange) -> None:
         now = self._destination.digest_of(change.tag)

@@ -24,7 +24,7 @@ from provender.storage.files import write_atomically
 from provender.storage.open import Opened, Storages
 from provender.transfer.discover import DiscoverOptions, Start, discover
 from provender.transfer.graph import Graph
-from provender.transfer.plan import Plan, PlanDestination, PlanOptions, TagChange, missing
+from provender.transfer.plan import Plan, PlanDestination, PlanOptions, TagChange, listed_tags, missing
 from provender.transfer.pool import run_all
 
 __all__ = ["Leg", "PlanChoices", "RelocationPlan", "Unchanged", "make_plan", "reading", "writing"]
@@ -298,8 +298,10 @@ class _Planner:
         if self._choices.recheck or self._choices.is_thorough:
             return list(roots), []
 
+        names = listed_tags(there, questions=sum(len(root.tags) for root in roots))
+
         def compare(root: _Root) -> Digest | None:
-            if not root.tags:
+            if not root.tags or (names is not None and not names.issuperset(root.tags)):
                 return None
             after = {there.digest_of(tag) for tag in root.tags}
             if None in after or len(after) > 1:

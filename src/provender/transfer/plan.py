@@ -17,7 +17,7 @@ from provender.storage.abilities import Fetcher, TagLister, TagReader
 from provender.transfer.graph import Graph, Node
 from provender.transfer.pool import Cancellation, run_all
 
-__all__ = ["Plan", "PlanDestination", "PlanOptions", "TagChange", "missing"]
+__all__ = ["Plan", "PlanDestination", "PlanOptions", "TagChange", "listed_tags", "missing"]
 
 _T = TypeVar("_T")
 
@@ -46,7 +46,7 @@ class TagChange(msgspec.Struct, frozen=True, kw_only=True):
 class PlanOptions(msgspec.Struct, frozen=True, kw_only=True):
     """How closely to look. `is_thorough` looks below what is there, which repairs an incomplete destination.
 
-    `probe_blobs` asks for each blob that may have to be sent; without it the sending asks.
+    `probe_blobs` asks for each blob that may have to be sent, but in a repository without tags; else the sending asks.
     """
 
     is_thorough: bool = False
@@ -83,6 +83,26 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         return not self.documents and not self.blobs and not any(tag.is_change for tag in self.tags)
 
 
+def listed_tags(destination: TagLister, *, questions: int) -> frozenset[str] | None:
+    """The tags of a destination, where one list of them saves `questions`; empty for a repository that is not there.
+
+    None where they are not worth asking for, or cannot be had: whoever may not list asks one by one.
+    """
+    if questions < _WORTH_LISTING:
+        return None
+    names: set[str] = set()
+    try:
+        for name in destination.tags():
+            names.add(name)
+            if len(names) >= _MAX_TAGS:
+                return None
+    except NotFound:
+        return frozenset()
+    except ProvenderError:
+        return None
+    return frozenset(names)
+
+
 def missing(
     graph: Graph,
     destination: PlanDestination,
@@ -106,34 +126,17 @@ class _Look:
 
     def run(self) -> Plan:
         wanted = _wanted_tags(self._graph)
-        names = self._names(len(wanted) + len(self._graph.by_digest))
-        if names is None or names:
-            tags = self._look_at_tags(wanted, names)
+        names = listed_tags(self._destination, questions=len(wanted) + len(self._graph.by_digest))
+        # A repository that has no tag or does not exist: what an interrupted run left there is found by the sending.
+        is_new = names is not None and not names
+        tags = wanted if is_new else self._look_at_tags(wanted, names)
+        if not is_new:
             self._look_at_documents()
-        else:
-            # A repository that has no tag or does not exist: documents of an interrupted run are simply put again.
-            tags = wanted
         documents = frozenset(digest for digest in self._graph.by_digest if not self._there.get(digest, False))
-        blobs = self._blobs(documents)
+        blobs = self._blobs(documents, is_probed=self._options.probe_blobs and not is_new)
         return Plan(
             graph=self._graph, documents=documents, blobs=blobs, tags=tags, is_thorough=self._options.is_thorough
         )
-
-    def _names(self, questions: int) -> frozenset[str] | None:
-        """The tags of the destination; None where they are not worth asking for, or cannot be had."""
-        if questions < _WORTH_LISTING:
-            return None
-        names: set[str] = set()
-        try:
-            for name in self._destination.tags():
-                names.add(name)
-                if len(names) >= _MAX_TAGS:
-                    return None
-        except NotFound:
-            return frozenset()
-        except ProvenderError:
-            return None  # it saves questions; whoever may not list is asked one by one
-        return frozenset(names)
 
     def _look_at_tags(self, wanted: tuple[TagChange, ...], names: frozenset[str] | None) -> tuple[TagChange, ...]:
         asked = [change for change in wanted if names is None or change.tag in names]
@@ -164,10 +167,10 @@ class _Look:
                         following.append(child)
             level = following
 
-    def _blobs(self, documents: frozenset[Digest]) -> frozenset[Digest]:
+    def _blobs(self, documents: frozenset[Digest], *, is_probed: bool) -> frozenset[Digest]:
         owners: Iterable[Digest] = self._graph.by_digest if self._options.is_thorough else documents
         needed = {digest for owner in owners for digest in self._graph.blobs_of(owner)}
-        if not self._options.probe_blobs:
+        if not is_probed:
             return frozenset(needed)
         nodes = [node for node in self._graph.blobs if node.digest in needed]
         found = self._ask([partial(self._destination.exists, node.content) for node in nodes])
