@@ -47,12 +47,18 @@ def _zot(program: str, folder: Path, port: int) -> list[str]:
     return [program, "serve", str(config)]
 
 
+def _olareg(program: str, _folder: Path, port: int) -> list[str]:
+    return [program, "serve", "--addr", "127.0.0.1", "--port", str(port), "-v", "error", "--store-type", "mem"]
+
+
 def _provender(program: str, folder: Path, port: int) -> list[str]:
     return [program, "serve", str(folder / "content"), "--listen", f"127.0.0.1:{port}", "--no-access-log"]
 
 
 SERVERS: Final[dict[str, _Command]] = {"provender": _provender, "distribution": _distribution, "zot": _zot}
 """The servers that are measured beside each other, ours first."""
+
+_COMMANDS: Final[dict[str, _Command]] = {**SERVERS, "olareg": _olareg}
 
 
 @contextmanager
@@ -65,9 +71,12 @@ def registry(ground: Ground) -> Iterator[str | None]:
 
 @contextmanager
 def server(ground: Ground, name: str, *, folder: str | None = None) -> Iterator[str | None]:
-    """The host and port of one of `SERVERS`, running; None where it is not installed. A second one needs a `folder`."""
+    """The host and port of one of `SERVERS` or olareg, running; None where it is not installed.
+
+    A second one needs a `folder` of its own.
+    """
     program = ground.provender if name == "provender" else ground.peer(name)
-    with _running(program, SERVERS[name], ground.root / (folder or f"server-{name}")) as host:
+    with _running(program, _COMMANDS[name], ground.root / (folder or f"server-{name}")) as host:
         yield host
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Side", "side_options", "sides_of", "two_sides"]
 
-_SMALL_BYTES = 16 << 10
+_SMALL_BYTES = 64 << 10
 
 _F = TypeVar("_F", bound=Callable[..., object])
 

@@ -57,6 +57,7 @@ class Referrers:
         self._documents = documents
         self._capabilities = capabilities
         self._locks = locks
+        self._told: dict[Digest, str] = {}  # what was stored, and the subject that the registry said it saw in it
 
     def listed(self, subject: Digest, artifact_type: str | None = None) -> Iterator[Descriptor]:
         """The descriptors of all referrers, each once.
@@ -91,10 +92,21 @@ class Referrers:
                     seen.add(descriptor.digest)
                     yield Listed(descriptor, "fallback" if found is None else "overlooked")
 
+    def told(self, digest: Digest, headers: Mapping[str, str]) -> None:
+        """Remember what the answer to the PUT of a document says of its subject."""
+        if subject := headers.get("oci-subject", "").strip():
+            self._told[digest] = subject
+
     def ensure(self, subject: Digest, entries: Sequence[Descriptor]) -> list[Digest]:
-        """Have all entries listed, those that the API leaves out under the fallback tag; these, if there is an API."""
-        left, is_offered = self._unlisted(subject, entries)
+        """Have all entries listed, those that the API leaves out under the fallback tag; these, if there is an API.
+
+        The list is looked at, until the registry's `OCI-Subject` was found true in this repository once (see `pushed`).
+        """
         repository = self._calls.api_name
+        is_told = all(self._told.get(entry.digest) == subject for entry in entries)
+        if is_told and self._capabilities.known(Feature.SUBJECT, repository):
+            return []
+        left, is_offered = self._unlisted(subject, entries)
         if left and is_offered and self._capabilities.known(Feature.SUBJECT, repository) is not False:
             # They may come a moment later where the list is a search index.
             self._pause(1)
@@ -103,6 +115,8 @@ class Referrers:
                 self._capabilities.learn(Feature.SUBJECT, offered=False, repository=repository)
         if left:
             self._edit(subject, lambda index: adding(index, left))
+        elif is_told and is_offered:
+            self._capabilities.learn(Feature.SUBJECT, offered=True, repository=repository)
         return [entry.digest for entry in left] if is_offered else []
 
     def pushed(self, document: Document, view: Manifest | Index, subject: Digest, headers: Mapping[str, str]) -> None:

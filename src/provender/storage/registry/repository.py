@@ -221,7 +221,7 @@ class RegistryRepository:
     def stage(self, document: Document) -> None:
         """Store a manifest or index under its digest, in one PUT."""
         self._check_size(document.descriptor)
-        self._put(document, document.digest)
+        self._referrers.told(document.digest, self._put(document, document.digest))
         self._recent.put(document)
 
     def relate(self, referrers: Mapping[Digest, Sequence[Descriptor]]) -> list[Digest]:
