@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import subprocess
@@ -9,6 +10,8 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from support.registry import TestRegistry
 
 ROOT = Path(__file__).parents[2]
 
@@ -31,3 +34,27 @@ def test_a_scenario_runs_through_and_keeps_its_figures(name: str, tmp_path: Path
     assert all(row["name"] in run.stdout for row in found["rows"])
     assert found["goals"]
     assert [entry.name for entry in tmp_path.iterdir()] == ["results"]
+
+
+def test_the_relay_counts_requests_and_the_bytes_of_blobs(registry: TestRegistry) -> None:
+    relay = subprocess.Popen(
+        [sys.executable, "-m", "bench.requests", registry.host],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert relay.stdout is not None
+    try:
+        connection = http.client.HTTPConnection("127.0.0.1", int(relay.stdout.readline()), timeout=30)
+        for method, path, body in (
+            ("GET", "/v2/", b""),
+            ("POST", "/v2/acme/app/blobs/uploads/", b"x" * 70_000),
+            ("PUT", "/v2/acme/app/manifests/1", b"{}"),
+        ):
+            connection.request(method, path, body=body)
+            connection.getresponse().read()
+        connection.close()
+    finally:
+        counts, _ = relay.communicate("\n", timeout=30)
+    assert counts == "3 70000\n"

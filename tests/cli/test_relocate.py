@@ -74,6 +74,26 @@ def test_a_repeat_asks_two_questions_a_tag_at_most(project: InProcess, stored: R
     assert len(project.registry.requests) - before <= 2 * 20 + listing
 
 
+def test_a_new_repository_is_asked_for_nothing_but_its_tags_and_its_list_of_referrers(
+    project: InProcess, stored: Repositories
+) -> None:
+    project.registry.content.referrers = True
+    source = stored("acme/many")
+    for number in range(12):
+        root = push(source, f"root {number}", f"1.{number}")
+        push(source, f"sbom {number}", subject=root.descriptor, artifact_type=SBOM)
+    before = len(project.registry.requests)
+    project.prepare("relocate", "plan", "acme/many:*", "--to", "acme/mirror", "-o", "plan.json")
+    project.prepare("relocate", "apply", "plan.json", "--concurrency", "1")
+    asked = [each for each in project.registry.requests[before:] if "/acme/mirror/many/" in each.target]
+    assert not [each for each in asked if each.method == "HEAD"]
+    lists = [each for each in asked if each.method == "GET" and "/referrers/" in each.target]
+    # The registry's word for it was found true after the first.
+    assert len(lists) == 1
+    assert len([each for each in asked if each.method == "GET"]) <= len(lists) + 3
+    assert relations(walk(stored("acme/mirror/many"), "1.0")) == relations(walk(source, "1.0"))
+
+
 def test_blobs_are_mounted_within_a_registry(project: InProcess) -> None:
     project.prepare("copy", "layout:source:1.0", "acme/app")
     project.prepare("relocate", "plan", "acme/app:1.0", "--map", "acme/app=acme/again", "-o", "plan.json")
