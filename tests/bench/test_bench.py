@@ -36,9 +36,14 @@ def test_a_scenario_runs_through_and_keeps_its_figures(name: str, tmp_path: Path
     assert [entry.name for entry in tmp_path.iterdir()] == ["results"]
 
 
-def test_the_relay_counts_requests_and_the_bytes_of_blobs(registry: TestRegistry) -> None:
+def test_the_relay_counts_requests_and_the_bytes_of_blobs() -> None:
+    with TestRegistry() as registry:
+        _count(registry.host)
+
+
+def _count(host: str) -> None:
     relay = subprocess.Popen(
-        [sys.executable, "-m", "bench.requests", registry.host],
+        [sys.executable, "-m", "bench.requests", host],
         cwd=ROOT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
