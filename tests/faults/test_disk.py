@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from provender.storage.cache import BlobCache, CachedFetcher
 from provender.storage.cache_partial import PartialFile
 from provender.storage.cached_source import CachedSource
 from provender.storage.registry import RegistryRepository
+from support.full_disk import limited
 from support.registry import TestRegistry
 from support.workspace import Workspace, publish, refused
 
@@ -29,26 +29,6 @@ def workspace(registry: TestRegistry, tmp_path: Path) -> Workspace:
     directory = tmp_path / "project"
     directory.mkdir()
     return Workspace(directory, registry, tmp_path / "cache")
-
-
-def limited(*arguments: str | Path, workspace: Workspace, size: int) -> subprocess.CompletedProcess[str]:
-    """A run of the command line in which no file may grow over `size`, as on a full disk."""
-    code = (
-        "import resource, signal, sys\n"
-        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({size}, {size}))\n"
-        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
-        "from provender.cli.main import run\n"
-        "sys.exit(run())\n"
-    )
-    return subprocess.run(
-        [sys.executable, "-c", code, *map(str, arguments)],
-        cwd=workspace.directory,
-        env={**os.environ, **workspace.env},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="limits of a process are POSIX")

@@ -102,6 +102,7 @@ class SplitFile:
             self._named.append(self._path.with_name(part.name))
             file.commit()
         found = _Parts(size=sum(part.size for part in self._done), parts=tuple(self._done))
+        self._named.append(listing)
         write_atomically(listing, msgspec.json.format(msgspec.json.encode(found), indent=1) + b"\n")
         self._finished = True
         self._remove_stale()
