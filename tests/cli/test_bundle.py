@@ -91,6 +91,25 @@ def test_a_bundle_is_copied_with_all_in_it_and_all_that_belongs_to_it(project: I
     assert project.registry.tags("acme/moved") == tags
 
 
+def test_the_tree_shows_what_belongs_to_each(project: InProcess, stack: list[str]) -> None:
+    app, inner, base, root = stack
+    host = project.registry.host
+    shown = project.succeed("bundle", "describe", "-b", "acme/stack:1.0")
+    lines = [line for line in shown.stdout.splitlines() if "child " not in line]
+    assert lines[0].startswith(f"acme/stack@{root} (")
+    assert lines[1].startswith(f"├── {SBOM} sha256:")
+    assert lines[2:4] == [f"├── {host}/lib/app@{app}", "│   kbld.carvel.dev/id: app"]
+    assert any(line.startswith(f"│   ├── {SIGNATURE} sha256:") for line in lines)
+    at = lines.index(f"└── bundle {host}/acme/inner@{inner}")
+    assert lines[at + 1 : at + 3] == ["    kbld.carvel.dev/id: app", f"    └── {host}/lib/base@{base}"]
+    assert lines[at + 3].startswith(f"        └── {SIGNATURE} sha256:")
+    assert "2 images, 2 of them signed; 1 bundle inside; the bundle itself is not signed" in shown.stderr
+    project.prepare("bundle", "copy", "-b", "acme/stack:1.0", "--to-repo", "acme/moved")
+    moved = project.succeed("bundle", "describe", "-b", "acme/moved:1.0").stdout
+    assert f"    origin: {host}/acme/inner@{inner}" in moved.splitlines()
+    assert ".imgpkg)" not in moved
+
+
 def test_within_a_registry_no_blob_is_sent(project: InProcess, stack: list[str]) -> None:
     assert stack
     said = project.json("bundle", "copy", "-b", "acme/stack:1.0", "--to-repo", "acme/moved").json
@@ -139,7 +158,7 @@ def test_before_a_copy_the_lock_stays_as_it_was_published(project: InProcess, st
 def test_a_record_of_locations_without_the_images_is_not_believed(project: InProcess, stack: list[str]) -> None:
     assert stack
     project.prepare("bundle", "copy", "-b", "acme/stack:1.0", "--to-repo", "acme/moved")
-    project.prepare("copy", "acme/moved:1.0", "acme/alone:1.0")
+    assert "bundle copy" in project.succeed("copy", "acme/moved:1.0", "acme/alone:1.0").stderr
     assert any("image-locations" in tag for tag in project.registry.tags("acme/alone"))
     said = project.json("bundle", "pull", "-b", "acme/alone:1.0", "-o", "out")
     assert (said.status, said.json["isRelocated"]) == (0, False)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from provender.cli.console import Console, clean, counted, human_bytes
+from provender.cli.related_tree import tree_lines
 
 if TYPE_CHECKING:
     from provender.bundle.contents import Bundle, Family, Item
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from provender.bundle.pulling import PulledBundle
     from provender.cli.bundling import Copied
     from provender.oci import Digest, Document, Reference
+    from provender.transfer.graph import Graph
 
 __all__ = ["show_copied", "show_family", "show_list", "show_pulled", "show_pushed"]
 
@@ -147,24 +149,31 @@ def show_family(console: Console, family: Family, parts: Sequence[Part]) -> None
 
 
 class _Tree:
-    """The family with what belongs to each digest. What was shown already is only named."""
+    """The family with what belongs to each digest. What was shown already is only named.
+
+    Tags that keep a digest or say where its images are do not count as something that belongs to it.
+    """
 
     def __init__(self, family: Family, parts: Sequence[Part]) -> None:
+        import msgspec
+
         self._bundles: Mapping[Digest, Bundle] = family.bundles
-        self._parts = parts
+        self._graphs: dict[Digest, Graph] = {}
         self._shown: set[Digest] = set()
+        for part in parts:
+            edges = tuple(edge for edge in part.graph.edges if not (edge.tag or "").endswith(".imgpkg"))
+            graph = msgspec.structs.replace(part.graph, edges=edges)
+            self._graphs |= {root.digest: graph for root in graph.roots}
 
     def lines(self, bundle: Bundle, indent: str, path: tuple[Digest, ...]) -> Iterator[str]:
-        below = list(self._related_lines(bundle.digest))
-        entries: list[Item | str] = [*below, *bundle.items]
-        for number, entry in enumerate(entries):
-            is_last = number == len(entries) - 1
-            branch, deeper = ("└── ", "    ") if is_last else ("├── ", "│   ")
-            if isinstance(entry, str):
-                yield f"{indent}{branch}{entry}"
-                continue
-            yield f"{indent}{branch}{self._label(entry, path)}"
-            yield from self._below(entry, indent + deeper, path)
+        related = list(tree_lines(self._graphs[bundle.digest], bundle.digest))
+        if bundle.items:
+            related = [_going_on(line) for line in related]
+        yield from (indent + line for line in related)
+        for number, item in enumerate(bundle.items):
+            is_last = number == len(bundle.items) - 1
+            yield f"{indent}{'└── ' if is_last else '├── '}{self._label(item, path)}"
+            yield from self._below(item, indent + ("    " if is_last else "│   "), path)
 
     def _label(self, item: Item, path: tuple[Digest, ...]) -> str:
         name = f"{item.place.name}@{item.digest}"
@@ -182,21 +191,13 @@ class _Tree:
             return
         bundle = self._bundles.get(item.digest)
         if bundle is None:
-            related = list(self._related_lines(item.digest))
-            for number, line in enumerate(related):
-                yield f"{indent}{'└── ' if number == len(related) - 1 else '├── '}{line}"
+            yield from (indent + line for line in tree_lines(self._graphs[item.digest], item.digest))
             return
         self._shown.add(item.digest)
         yield from self.lines(bundle, indent, (*path, item.digest))
 
     def _is_repeated(self, item: Item, path: tuple[Digest, ...]) -> bool:
         return item.digest in path or item.digest in self._shown
-
-    def _related_lines(self, digest: Digest) -> Iterator[str]:
-        for each in self.related(digest):
-            kinds = each["kinds"]
-            what = "/".join(kinds) if isinstance(kinds, list) and kinds else "related"
-            yield clean(f"{what} {each['digest']} ({each['tag'] or each['artifactType']})")
 
     def fields(self, bundle: Bundle, path: tuple[Digest, ...]) -> list[dict[str, object]]:
         """The images of a bundle, nested."""
@@ -221,29 +222,47 @@ class _Tree:
         return rows
 
     def is_signed(self, digest: Digest) -> bool:
-        """True if a signature belongs to it; whether it is right is another matter."""
-        return any("signature" in _list(each["kinds"]) for each in self.related(digest))
+        """True if a signature belongs to it, or to each platform of it; whether it is right is another matter."""
+        graph = self._graphs[digest]
+        signed = {each["subject"] for each in self.related(digest) if "signature" in _list(each["kinds"])}
+        platforms = [edge.digest for edge in graph.below.get(digest, ()) if edge.kind == "child"]
+        return digest in signed or (bool(platforms) and signed.issuperset(platforms))
 
     def related(self, digest: Digest) -> list[dict[str, object]]:
-        """What belongs to a digest, but for the tags that keep it and say where its images are."""
+        """What belongs to a digest, to its platforms, and to what belongs to those, level by level."""
         from provender.transfer.related import DigestTag, kinds_of
 
-        found: dict[tuple[str, str | None], dict[str, object]] = {}
-        for graph in (part.graph for part in self._parts):
-            for edge in graph.related.get(digest, ()):
-                if edge.tag is not None and edge.tag.endswith(".imgpkg"):
+        graph = self._graphs[digest]
+        found: list[dict[str, object]] = []
+        seen, pending = {digest}, [digest]
+        for owner in pending:  # grows while it is walked
+            for edge in graph.below.get(owner, ()):
+                if not graph.is_document_edge(edge):
                     continue
-                node = graph.by_digest[edge.digest]
-                kinds = set(kinds_of(node.artifact_type, node.annotations))
-                parsed = DigestTag.parse(edge.tag) if edge.tag is not None else None
-                kinds |= parsed.kinds if parsed is not None else frozenset()
-                found[edge.digest, edge.tag] = {
-                    "digest": edge.digest,
-                    "kinds": sorted(kinds),
-                    "artifactType": node.artifact_type,
-                    "tag": edge.tag,
-                }
-        return [found[key] for key in sorted(found, key=str)]
+                if edge.kind != "child":
+                    node = graph.by_digest[edge.digest]
+                    parsed = DigestTag.parse(edge.tag) if edge.tag is not None else None
+                    kinds = kinds_of(node.artifact_type, node.annotations) | (parsed.kinds if parsed else frozenset())
+                    found.append(
+                        {
+                            "digest": edge.digest,
+                            "subject": owner,
+                            "kinds": sorted(kinds),
+                            "artifactType": node.artifact_type,
+                            "tag": edge.tag,
+                        }
+                    )
+                if edge.digest not in seen:
+                    seen.add(edge.digest)
+                    pending.append(edge.digest)
+        return found
+
+
+def _going_on(line: str) -> str:
+    """A line of a tree below which the same tree goes on."""
+    if line.startswith("└── "):
+        return f"├── {line[4:]}"
+    return f"│   {line[4:]}" if line.startswith("    ") else line
 
 
 def _list(value: object) -> list[object]:
