@@ -6,6 +6,7 @@ archives, which vendir drops, are left out of the comparison.
 
 from __future__ import annotations
 
+import base64
 import io
 import os
 import random
@@ -21,8 +22,10 @@ import pytest
 from interop.programs import Program, program
 from interop.registries import PASSWORD, USER, Registries
 from support.git_repository import GitRepository
+from support.lfs import LfsRepository
 from support.releases import publish_release
 from support.site import Site
+from support.ssh_server import SshServer
 from support.vendir import HEAD, vendir
 from support.vendir_cases import CONFIGURATIONS, TAKEN_BY_VENDIR
 
@@ -219,6 +222,43 @@ def _archives() -> dict[str, bytes]:
         for name, content in files.items():
             zip_.writestr(name, content)
     return {"a.tar": plain.getvalue(), "a.tgz": zipped.getvalue(), "a.zip": packed.getvalue(), "plain.txt": b"text"}
+
+
+@pytest.mark.parametrize(
+    ("key", "hosts", "status"), [("right", "right", 0), ("wrong", "right", 1), ("right", "wrong", 1)]
+)
+def test_git_over_ssh(
+    twins: Twins, repository: GitRepository, tmp_path: Path, key: str, hosts: str, status: int
+) -> None:
+    sshd = program("openssh").path
+    with SshServer(tmp_path / "right", sshd) as server, SshServer(tmp_path / "wrong", sshd) as other:
+        fields = {
+            "ssh-privatekey": (tmp_path / key / "user-key").read_bytes(),
+            "ssh-knownhosts": (server if hosts == "right" else other).known_hosts_of(server.port).encode(),
+        }
+        data = "".join(f"  {name}: {base64.b64encode(value).decode()}\n" for name, value in fields.items())
+        url = server.url(repository.path)
+        twins.configure(
+            f"directories:\n- path: vendor\n  contents:\n  - path: app\n    git: {{url: '{url}', ref: v1.0.0, "
+            "secretRef: {name: ssh}}\n    excludePaths: ['.git/**/*']\n---\napiVersion: v1\nkind: Secret\n"
+            f"metadata: {{name: ssh}}\ntype: kubernetes.io/ssh-auth\ndata:\n{data}"
+        )
+        assert twins.run("sync") == status
+        assert server.connections > 0
+        assert other.connections == 0
+
+
+@pytest.mark.parametrize("skips", ["true", "false"])
+def test_git_lfs(twins: Twins, tmp_path: Path, home: Path, skips: str) -> None:
+    remote = LfsRepository(tmp_path / "lfs", program("git-lfs").path, {"big.bin": b"\0content" * 999, "a.txt": b"a"})
+    (home / ".gitconfig").write_text(remote.filters)
+    twins.configure(
+        f"directories:\n- path: vendor\n  contents:\n  - path: app\n    git: {{url: '{remote.url}', ref: origin/main, "
+        f"lfsSkipSmudge: {skips}}}\n    excludePaths: ['.git/**/*']\n"
+    )
+    assert twins.run("sync") == 0
+    laid = (twins.ours / "vendor/app/big.bin").read_bytes()
+    assert laid.startswith(b"version https://git-lfs") if skips == "true" else laid == b"\0content" * 999
 
 
 def test_http(twins: Twins, site: Site) -> None:

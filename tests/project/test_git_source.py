@@ -179,6 +179,27 @@ def test_the_users_own_configuration_finds_the_repository(
     assert project.lock["rules"]["url"] == "file:///srv/x"
 
 
+@pytest.mark.parametrize("where", ["core.sshCommand", "GIT_SSH_COMMAND"])
+@pytest.mark.parametrize(("name", "is_ssh"), [("ssh", True), ("tunnel", False)])
+def test_the_users_own_ssh_is_used_and_told_not_to_ask(
+    project: LocalProject, repository: Repository, tmp_path: Path, where: str, name: str, is_ssh: bool
+) -> None:
+    log, program = tmp_path / "log", tmp_path / name
+    program.write_text(f'#!/bin/sh\necho "$@" >> {log}\nfor last; do :; done\neval "$last"\n')
+    program.chmod(0o755)
+    command = f"{program} -o LogLevel=QUIET" if is_ssh else str(program)
+    if where == "core.sshCommand":
+        (tmp_path / ".gitconfig").write_text(f"[core]\n\tsshCommand = {command}\n")
+    else:
+        project.environ = {where: command}
+    project.depend(rules={"git": f"ssh://ssh.example.com{repository.directory}", "tag": "v0.4.0"})
+    project.sync()
+    asked = [line for line in log.read_text().splitlines() if "git-upload-pack" in line]
+    assert asked
+    quiet = [line.startswith("-o LogLevel=QUIET -o BatchMode=yes ") for line in asked]
+    assert all(quiet) if is_ssh else not any(quiet)
+
+
 # --- submodules
 
 

@@ -12,6 +12,7 @@ from urllib.parse import quote, urlsplit
 from provender.dialects.vendir.secrets import References
 from provender.errors import InvalidProject
 from provender.storage.git.command import GitCommand
+from provender.storage.git.ssh import is_over_ssh, with_quiet_ssh
 from provender.transfer.pool import Cancellation
 
 __all__ = ["GitSession", "check_address", "git_session"]
@@ -72,7 +73,7 @@ def git_session(
     for key, value in _SKIPPING_LFS if skips_lfs else ():
         _configure(environment, key, value)
     if not secret:
-        yield GitSession(environment, cancellation)
+        yield GitSession(with_quiet_ssh(environment) if is_over_ssh(url) else environment, cancellation)
         return
     fields = references.fields(secret, _SECRET_FIELDS)
     with tempfile.TemporaryDirectory(prefix="provender-git-") as place:

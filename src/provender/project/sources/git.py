@@ -26,6 +26,7 @@ from provender.project.sources.lfs import lay_pointer, pointer_of
 from provender.storage.git.clones import Clone, GitClones, Refs
 from provender.storage.git.command import GitCommand
 from provender.storage.git.objects import GitEntry, ObjectReader
+from provender.storage.git.ssh import with_quiet_ssh
 from provender.storage.limits import DEFAULT_LIMITS, Limits
 from provender.transfer.pool import Cancellation
 from provender.transfer.progress import Progress
@@ -153,7 +154,9 @@ class GitSource:
         transport = git_transport(url)
         # `insteadOf` of the user's may turn the one into the other; plain text and files only where they are asked for.
         transports = {"https", "ssh", transport}
-        return GitCommand(_quiet_ssh(environ), transports=sorted(transports), check=cancellation.check)
+        if transport == "ssh":
+            environ = with_quiet_ssh(environ)
+        return GitCommand(environ, transports=sorted(transports), check=cancellation.check)
 
 
 class _Laying:
@@ -361,13 +364,6 @@ def _refuse_offline(is_offline: bool, url: str) -> None:
             retryable=False,
             exit_status=69,
         )
-
-
-def _quiet_ssh(environ: Mapping[str, str]) -> dict[str, str]:
-    """The environment with an ssh that does not ask, unless the user has chosen one."""
-    if "GIT_SSH" in environ or "GIT_SSH_COMMAND" in environ:
-        return dict(environ)
-    return {**environ, "GIT_SSH_COMMAND": "ssh -o BatchMode=yes"}
 
 
 def _joined(parent: str, url: str) -> str:
