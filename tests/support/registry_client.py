@@ -20,6 +20,7 @@ from provender.storage.registry import (
 from provender.storage.registry.network import Network
 from provender.storage.registry.origin import TrustedHosts
 from provender.storage.registry.quirks import HostQuirks
+from provender.storage.registry.tls import TlsSettings
 from support.registry import TestRegistry
 
 __all__ = ["Connector", "Repositories"]
@@ -58,7 +59,7 @@ class Connector:
             transport=self.transport,
             credentials=credentials or NoCredentials(),
             plain_http=registry.tls is None,
-            ca=ca,
+            tls=TlsSettings(ca),
             policy=policy,
             namespace=namespace,
             upload=upload,

@@ -314,8 +314,7 @@ def repositories_of(storages: Storages, text: str) -> list[Reference]:
     if place.host is None:
         raise click.UsageError(f"{text} is no registry that lists repositories: name one of its repositories, {text}/…")
     prefix = place.repository.removesuffix("x")
-    speaking = place.connection
-    client = storages.client(place.host, plain_http=speaking.plain_http, ca=speaking.ca)
+    client = storages.client(place.host, connection=place.connection)
     names = list(islice(client.repositories(), _MAX_REPOSITORIES + 1))
     if len(names) > _MAX_REPOSITORIES:
         raise InvalidDocument(

@@ -40,7 +40,7 @@ def guarded(
     """
     _open_streams()
     console = Console.from_environment(os.environ)
-    if _wants_json(arguments):  # known before the options are read, which may be what fails
+    if _wants_json(arguments, name):  # known before the options are read, which may be what fails
         console.format = "json"
     handle_signals()
     try:
@@ -57,8 +57,10 @@ def guarded(
     return status
 
 
-def _wants_json(arguments: list[str]) -> bool:
+def _wants_json(arguments: list[str], name: str) -> bool:
     options = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    if (name == "vendir" or options[:1] == ["vendir"]) and not {"--json", "--json=true"}.isdisjoint(options):
+        return True
     return "--format=json" in options or ("--format", "json") in pairwise(options)
 
 

@@ -93,11 +93,13 @@ class Services:
         ) as storages:
             yield storages
 
-    def cache(self) -> BlobCache:
-        """The blob cache of this user."""
+    def cache(self, root: Path | None = None) -> BlobCache:
+        """The blob cache of this user, or one at `root`."""
         from provender.storage.cache import BlobCache, default_cache_root
 
-        return BlobCache(default_cache_root(os.environ), max_bytes=_size_limit(os.environ.get("PROVENDER_CACHE_SIZE")))
+        return BlobCache(
+            root or default_cache_root(os.environ), max_bytes=_size_limit(os.environ.get("PROVENDER_CACHE_SIZE"))
+        )
 
     @contextmanager
     def cached(self, opened: Opened) -> Iterator[PullSource]:

@@ -30,7 +30,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _arguments(arguments: list[str]) -> list[str]:
-    return ["version"] if arguments == ["--version"] else arguments
+    return ["version"] if arguments in (["--version"], ["-v"]) else arguments
 
 
 def _retell(console: Console, error: BaseException) -> int | None:
@@ -44,14 +44,19 @@ def _retell(console: Console, error: BaseException) -> int | None:
         case click.exceptions.Exit() | click.Abort() | SystemExit() | KeyboardInterrupt() | BrokenPipeError():
             return None
         case click.UsageError():
-            message, where, hint = _usage(error), None, None
+            code, message, where, hint = "usage", _usage(error), None, None
         case ProvenderError():
-            message, where, hint = error.message, error.where, error.hint
+            code, message, where, hint = error.code, error.message, error.where, error.hint
         case OSError():
-            message, where, hint = str(error), None, None
+            code, message, where, hint = "local-io", str(error), None, None
         case _:
             return None
     console.stop_progress()
+    if console.is_json:
+        sys.stdout.flush()
+        retryable = isinstance(error, ProvenderError) and error.retryable
+        console.failure(message, code=code, exit_status=1, where=where, hint=hint, retryable=retryable)
+        return 1
     from provender.cli.vendir_output import multi_line
 
     lines = [f"vendir: Error: {multi_line(clean(message))}"]
@@ -68,12 +73,16 @@ def _usage(error: click.UsageError) -> str:
     """A wrong command line in cobra's words."""
     import click
 
+    from provender.cli.vendir_flags import UnknownCommand
+
     if isinstance(error, click.NoSuchOption):
         name = error.option_name
         return f"unknown flag: {name}" if name.startswith("--") else f"unknown shorthand flag: {name[1:2]!r} in {name}"
     if isinstance(error, click.BadOptionUsage) and "requires an argument" in error.message:
         return f"flag needs an argument: {error.option_name}"
     path = error.ctx.command_path if error.ctx is not None else "vendir"
+    if isinstance(error, UnknownCommand):
+        return f"command '{path}' does not accept extra arguments '{error.name}'"
     if error.message.startswith("Got unexpected extra argument"):
         extra = error.message.partition("(")[2].rstrip(")").split(" ")[0]
         return f"command '{path}' does not accept extra arguments '{extra}'"

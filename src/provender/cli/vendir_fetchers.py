@@ -6,7 +6,7 @@ Only what a configuration names is made, and imported: a run that has nothing to
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from provender.dialects.vendir.registries import Registries
     from provender.dialects.vendir.schema import Config
     from provender.dialects.vendir.secrets import Login, References
+    from provender.storage.cache import BlobCache
     from provender.storage.open import Storages
     from provender.storage.web import WebClient
 
@@ -69,9 +70,8 @@ class _Workshop:
 
     def git(self) -> Fetcher:
         from provender.dialects.vendir.git import GitFetcher
-        from provender.storage.cache import default_cache_root
 
-        return GitFetcher(default_cache_root(os.environ), self._references)
+        return GitFetcher(_cache_root(os.environ), self._references)
 
     def http(self) -> Fetcher:
         from provender.dialects.vendir.http import HttpFetcher
@@ -122,7 +122,10 @@ class _Workshop:
         if self._known_registries is None:
             from provender.dialects.vendir.registries import Registries
 
-            self._known_registries = Registries(self._references, self._services.cache, self._storages)
+            def cache() -> BlobCache:
+                return self._services.cache(_cache_root(os.environ))
+
+            self._known_registries = Registries(self._references, cache, self._storages)
         return self._known_registries
 
     def _storages(self, logins: tuple[Login, ...]) -> Storages:
@@ -132,3 +135,13 @@ class _Workshop:
         credentials = ImgpkgCredentials(logins, os.environ, CredentialStore(os.environ))
         locations = self._services.locations(directory=Path.cwd())
         return self._stack.enter_context(self._services.storages(locations, credentials=credentials))
+
+
+def _cache_root(environ: Mapping[str, str]) -> Path:
+    """Where the cache is: provender's own variable counts, then vendir's, in a directory that vendir leaves alone."""
+    from provender.storage.cache import default_cache_root
+
+    theirs = environ.get("VENDIR_CACHE_DIR")
+    if theirs and not environ.get("PROVENDER_CACHE_DIR"):
+        return Path(os.path.abspath(theirs), "provender")
+    return default_cache_root(environ)

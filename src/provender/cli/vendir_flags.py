@@ -11,7 +11,15 @@ import click
 
 from provender.cli.vendir_output import VendirOutput
 
-__all__ = ["VendirCommand", "VendirGroup", "given_arguments", "output_of", "split_values", "ui_options"]
+__all__ = [
+    "UnknownCommand",
+    "VendirCommand",
+    "VendirGroup",
+    "given_arguments",
+    "output_of",
+    "split_values",
+    "ui_options",
+]
 
 _F = TypeVar("_F", bound=Callable[..., object])
 _META: Final = "provender.vendir.output"
@@ -74,6 +82,25 @@ class VendirGroup(_Flags, click.Group):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         ctx.find_root().meta.setdefault(_GIVEN, tuple(args))
         return super().parse_args(ctx, args)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if self.get_command(ctx, args[0]) is None:
+            raise UnknownCommand(args[0], ctx)
+        return super().resolve_command(ctx, args)
+
+
+class UnknownCommand(click.UsageError):
+    """There is no command of that name."""
+
+    def __init__(self, name: str, ctx: click.Context) -> None:
+        from difflib import get_close_matches
+
+        known = ctx.command.list_commands(ctx) if isinstance(ctx.command, click.Group) else []
+        near = get_close_matches(name, known, n=1)
+        super().__init__(f"there is no command {name!r}" + (f"; did you mean {near[0]!r}?" if near else ""), ctx)
+        self.name = name
 
 
 def given_arguments(ctx: click.Context) -> list[str]:

@@ -92,6 +92,12 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True):
     ca: Path | None = None
     client_certificate: Path | None = None
     client_key: Path | None = None
+    authorities: tuple[Path, ...] = ()
+    """Trusted besides the system's, as `ca` is."""
+    is_unverified: bool = False
+    """No certificate is checked. Nothing in configuration sets that, but a dialect whose files may ask for it."""
+    patience_s: float = 0
+    """How long it may say nothing, where that is longer than usual."""
 
 
 class Mirror(msgspec.Struct, frozen=True):

@@ -123,29 +123,36 @@ class Storages:
         """Where logical registries are."""
         return self._locations
 
-    def open(self, reference: Reference, *, create: bool = False) -> Opened:
+    def open(self, reference: Reference, *, create: bool = False, connection: Connection | None = None) -> Opened:
         """The storage that has the repository of `reference`; nothing is asked of a registry yet.
 
         Reads go to the mirrors first, if there are some. With `create`, which is for writing, there are none, a layout
         or a repository of a store is made if it is not there, and an archive is refused. Raises NotFound for a layout
         that is not there, InvalidProject for an alias without location, Denied for a blocked host.
+
+        `connection` is what the caller knows of speaking to the location, besides what is configured; mirrors have
+        settings of their own.
         """
+        wish = connection or Connection()
         try:
             if create:
-                return self._at(self._locations.place(reference), reference, create=True)
+                return self._at(self._locations.place(reference), reference, wish, create=True)
             route = self._locations.route(reference)
             if route.is_direct:
-                return self._at(route.location, reference, create=False)
-            return self._mirrored(route, reference)
+                return self._at(route.location, reference, wish, create=False)
+            return self._mirrored(route, reference, wish)
         except ProvenderError as error:
             error.at(str(reference))
             raise
 
-    def client(self, host: str, *, plain_http: bool | None = None, ca: Path | None = None) -> RegistryClient:
+    def client(
+        self, host: str, *, plain_http: bool | None = None, connection: Connection | None = None
+    ) -> RegistryClient:
         """The client of the registry at `host`, shared by everything that asks with the same settings."""
+        connection = connection or Connection(plain_http=plain_http)
         if self._plain_http is not None:
-            plain_http = self._plain_http
-        return self._client(_Peer(host.lower(), Connection(plain_http=plain_http, ca=ca)))
+            connection = msgspec.structs.replace(connection, plain_http=self._plain_http)
+        return self._client(_Peer(host.lower(), connection))
 
     def web(self) -> WebClient:
         """A client for what is no registry, over the same connections and with the same bounds for each host."""
@@ -177,11 +184,11 @@ class Storages:
     ) -> None:
         self.close()
 
-    def _at(self, place: Place, reference: Reference, *, create: bool) -> Opened:
-        storage = self._storage(place, reference, create=create)
+    def _at(self, place: Place, reference: Reference, wish: Connection, *, create: bool) -> Opened:
+        storage = self._storage(_wished(place, wish), reference, create=create)
         return Opened(storage, reference, str(place), lambda: storage)
 
-    def _mirrored(self, route: Route, reference: Reference) -> Opened:
+    def _mirrored(self, route: Route, reference: Reference, wish: Connection) -> Opened:
         from provender.storage.mirrored import MirroredStorage, Source
 
         sites = [site for site in route.sites if site.place.host is None or not self._is_offline]
@@ -190,9 +197,8 @@ class Storages:
 
         def source(site: Site, *, is_last: bool) -> Source:
             def storage() -> RegistryRepository | LayoutStorage | ArchiveStorage:
-                return self._storage(
-                    site.place, reference, create=False, is_patient=is_last, is_mirror=not site.is_location
-                )
+                place = _wished(site.place, wish) if site.is_location else site.place
+                return self._storage(place, reference, create=False, is_patient=is_last, is_mirror=not site.is_location)
 
             return Source(
                 name=str(site.place),
@@ -209,7 +215,7 @@ class Storages:
             MirroredStorage(reference.name, sources, health=self._health, warn=self._warn),
             reference,
             str(route.location),
-            lambda: self._storage(self._locations.place(reference), reference, create=False),
+            lambda: self._storage(_wished(self._locations.place(reference), wish), reference, create=False),
         )
 
     def _storage(
@@ -255,6 +261,7 @@ class Storages:
 
     def _client(self, peer: _Peer) -> RegistryClient:
         from provender.storage.registry import RegistryClient
+        from provender.storage.registry.tls import TlsSettings
 
         with self._lock:
             client = self._clients.get(peer)
@@ -267,9 +274,14 @@ class Storages:
                 transport=self._shared_transport(),
                 credentials=self._shared_credentials(),
                 plain_http=speaking.plain_http,
-                ca=_text(speaking.ca),
-                client_certificate=_text(speaking.client_certificate),
-                client_key=_text(speaking.client_key),
+                tls=TlsSettings(
+                    _text(speaking.ca),
+                    _text(speaking.client_certificate),
+                    _text(speaking.client_key),
+                    tuple(str(path) for path in speaking.authorities),
+                    speaking.is_unverified,
+                ),
+                patience_s=speaking.patience_s,
                 policy=self._policy if peer.is_patient else _hurried(self._policy),
                 timing=self._timing,
                 gates=gates,
@@ -381,6 +393,21 @@ def _trusted_realms(environ: Mapping[str, str]) -> TrustedHosts:
 
     hosts = environ.get(_TRUSTED_REALMS, "").split(",")
     return TrustedHosts([host.strip() for host in hosts if host.strip()], where=f"the variable {_TRUSTED_REALMS}")
+
+
+def _wished(place: Place, wish: Connection) -> Place:
+    """The place, spoken to as is configured and as is wished for besides."""
+    if wish == Connection():
+        return place
+    found = place.connection
+    connection = msgspec.structs.replace(
+        found,
+        plain_http=found.plain_http if wish.plain_http is None else wish.plain_http,
+        authorities=(*found.authorities, *wish.authorities),
+        is_unverified=found.is_unverified or wish.is_unverified,
+        patience_s=max(found.patience_s, wish.patience_s),
+    )
+    return msgspec.structs.replace(place, connection=connection)
 
 
 def _text(path: Path | None) -> str | None:

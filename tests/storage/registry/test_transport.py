@@ -25,7 +25,7 @@ def client(
         transport=transport,
         credentials=NoCredentials(),
         plain_http=plain_http,
-        ca=ca,
+        tls=TlsSettings(ca),
         timing=Timing(sleep=lambda _: None),
     )
 
@@ -244,3 +244,13 @@ def test_the_package_names_what_it_has() -> None:
     assert all(getattr(package, name) is not None for name in package.__all__)
     with pytest.raises(AttributeError):
         package.__getattr__("Nothing")
+
+
+def test_a_registry_may_be_given_more_time_to_answer() -> None:
+    with TestRegistry() as registry, HttpTransport({}, read_timeout_s=0.05) as transport:
+        registry.fault(("GET", "/v2/"), action=Delay(0.3))
+        patient = RegistryClient(
+            registry.host, transport=transport, credentials=NoCredentials(), plain_http=True, patience_s=60
+        )
+        assert not patient.ping()
+        assert registry.count("GET", "/v2/") == 1

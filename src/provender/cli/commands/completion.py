@@ -21,9 +21,14 @@ def command(ctx: click.Context, shell: str) -> None:
       provender completion zsh > ~/.zfunc/_provender
       eval "$(provender completion bash)"
     """
+    console_of(ctx).result(completion_script(root, "provender", shell))
+
+
+def completion_script(command: click.Command, program: str, shell: str) -> str:
+    """The script that has `shell` ask `program` what may come next."""
     from click.shell_completion import get_completion_class
 
     kind = get_completion_class(shell)
     if kind is None:
         raise click.UsageError(f"this version of click has no completion for {shell}")
-    console_of(ctx).result(kind(root, {}, "provender", _VARIABLE).source())
+    return kind(command, {}, program, _VARIABLE).source()

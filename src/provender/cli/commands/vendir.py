@@ -23,7 +23,12 @@ if TYPE_CHECKING:
     from provender.dialects.vendir.sync import Synced, SyncOptions
 
 
-@click.group("vendir", cls=VendirGroup, invoke_without_command=True)
+@click.group(
+    "vendir",
+    cls=VendirGroup,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @ui_options
 @click.pass_context
 def command(ctx: click.Context) -> None:
@@ -34,7 +39,8 @@ def command(ctx: click.Context) -> None:
       provender vendir sync --locked
     """
     if ctx.invoked_subcommand is None:
-        raise click.UsageError("Use one of available subcommands: import, sync, tools, version")
+        names = sorted(name for name, each in command.commands.items() if each.name == name)
+        raise click.UsageError(f"Use one of available subcommands: {', '.join(names)}")
 
 
 @command.command("sync", cls=VendirCommand)
@@ -133,6 +139,43 @@ def version(ctx: click.Context) -> None:
     output.block(f"vendir version {EMULATED_VERSION} (provender {__version__})\n")
     output.line("Succeeded")
     sys.stdout.write(output.finish())
+
+
+@command.command("help", cls=VendirCommand)
+@click.argument("names", nargs=-1, metavar="[COMMAND]...")
+@ui_options
+@click.pass_context
+def help_(ctx: click.Context, names: tuple[str, ...]) -> None:
+    """Show what a command does and its options; without one, of `vendir` itself.
+
+    \b
+    Example:
+      provender vendir help sync
+    """
+    found: click.Command = command
+    parent = ctx.parent or ctx
+    for name in names:
+        inner = found.get_command(parent, name) if isinstance(found, click.Group) else None
+        if inner is None:
+            break  # as in vendir: the help of what there is
+        found, parent = inner, click.Context(inner, info_name=name, parent=parent)
+    sys.stdout.write(f"{found.get_help(parent)}\n")
+
+
+@command.command("completion", cls=VendirCommand)
+@click.argument("shell", required=False, type=click.Choice(["bash", "fish", "powershell", "zsh"]))
+@ui_options
+@click.pass_context
+def completion(ctx: click.Context, shell: str | None) -> None:
+    """Print a completion script for provender-vendir and SHELL.
+
+    \b
+    Example:
+      eval "$(provender-vendir completion bash)"
+    """
+    from provender.cli.commands.completion import completion_script
+
+    sys.stdout.write(f"{completion_script(command, 'provender-vendir', shell) if shell else ctx.get_help()}\n")
 
 
 @command.group("tools", cls=VendirGroup, invoke_without_command=True)

@@ -42,6 +42,7 @@ class ArtifactFetcher:
             plain_http=True if wish.plain_http else None,
             skips_tls_verify=wish.dangerous_skip_tls_verify,
             authorities=wish.additional_ca_certificates,
+            patience_s=wish.response_header_timeout,
         )
         self._registries.check(access)
         before = locked.oci_artifact if locked is not None else None

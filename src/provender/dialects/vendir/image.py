@@ -35,7 +35,11 @@ class ImageFetcher:
         image = contents.image
         if image is None or not image.url:
             raise _empty("URL", "image: {url: registry.example/team/app:1.0}")
-        access = Access(secret=secret_name(image.secret_ref), skips_tls_verify=image.dangerous_skip_tls_verify)
+        access = Access(
+            secret=secret_name(image.secret_ref),
+            skips_tls_verify=image.dangerous_skip_tls_verify,
+            patience_s=image.response_header_timeout,
+        )
         pinned = locked.image.tag if locked is not None and locked.image is not None else None
         found = _resolve(self._registries, image.url, image.tag_selection, access, pinned)
         return _ImageFetch(found)
@@ -56,6 +60,7 @@ class BundleFetcher:
             secret=secret_name(bundle.secret_ref),
             skips_tls_verify=bundle.dangerous_skip_tls_verify,
             authorities=bundle.additional_ca_certificates,
+            patience_s=bundle.response_header_timeout,
         )
         pinned = locked.imgpkg_bundle.tag if locked is not None and locked.imgpkg_bundle is not None else None
         found = _resolve(self._registries, bundle.image, bundle.tag_selection, access, pinned)

@@ -48,7 +48,7 @@ class CertificateDirectories:
             return settings
         names = sorted(os.listdir(directory))[:_MAX_FILES]
         authorities = tuple(str(directory / name) for name in names if name.endswith(".crt"))
-        completed = msgspec.structs.replace(settings, authorities=authorities)
+        completed = msgspec.structs.replace(settings, authorities=(*settings.authorities, *authorities))
         stems = dict.fromkeys(name.rpartition(".")[0] for name in names if name.endswith((".cert", ".key")))
         for stem in stems:
             for present, wanted in ((".cert", ".key"), (".key", ".cert")):

@@ -33,8 +33,9 @@ __all__ = ["RegistryClient"]
 class RegistryClient:
     """Speaks to the registry at `host` (`name[:port]`). One client for a host and a run: it remembers tokens.
 
-    `plain_http` None means http for this machine and https for all others. `ca` is a PEM file trusted besides the
-    system's; a client certificate is shown to the registry alone. `namespace` is the host on whose behalf a mirror is
+    `plain_http` None means http for this machine and https for all others. `tls` is what the registry needs besides the
+    system's trust; a client certificate is shown to the registry alone. `patience_s` is how long it may say nothing,
+    where that is longer than the transport's own limit. `namespace` is the host on whose behalf a mirror is
     asked (`ns`). `trusted_realms` are token services that may have any address. `quirks` are those of the host unless
     given. `gates` are those of the process. `warn` receives each warning once.
     """
@@ -46,9 +47,8 @@ class RegistryClient:
         transport: Transport,
         credentials: CredentialSource,
         plain_http: bool | None = None,
-        ca: str | None = None,
-        client_certificate: str | None = None,
-        client_key: str | None = None,
+        tls: TlsSettings | None = None,
+        patience_s: float = 0,
         policy: RetryPolicy | None = None,
         timing: Timing | None = None,
         gates: Gates | None = None,
@@ -66,12 +66,12 @@ class RegistryClient:
         self._capabilities = Capabilities(timing.monotonic)
         self._locks = TagLocks()
         registry = registry_origin(self._quirks.api_host or host, plain_http)
-        tls = TlsSettings(ca, client_certificate, client_key)
         warn = warn or _ignore
         wire = Wire(
             transport,
             registry,
-            tls=tls,
+            tls=tls or TlsSettings(),
+            patience_s=patience_s,
             policy=policy or RetryPolicy(),
             timing=timing,
             gates=gates,

@@ -136,7 +136,7 @@ class HttpTransport:
             return self._proxied
 
     def _silence_s(self, request: Request) -> float:
-        read_s = self._timeouts[1]
+        read_s = max(self._timeouts[1], request.patience_s)
         if request.silence_s is not None:
             return min(read_s, request.silence_s)
         is_streamed = not isinstance(request.body, bytes | None)

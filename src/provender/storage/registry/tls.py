@@ -29,24 +29,27 @@ class TlsSettings(msgspec.Struct, frozen=True):
     ca: str | None = None
     client_certificate: str | None = None
     client_key: str | None = None
-    authorities: tuple[str, ...] = ()  # of one host's certs.d
+    authorities: tuple[str, ...] = ()
+    """More that are trusted: named for this registry, and of its host's certs.d."""
+    is_unverified: bool = False
+    """Any certificate is taken: only for who asked for just that, by its name."""
 
     @property
     def elsewhere(self) -> TlsSettings:
-        """The settings for other hosts that this registry sends us to: its CA, but never our client certificate."""
-        return TlsSettings(self.ca) if self.client_certificate else self
+        """The settings for other hosts that this registry sends us to: its CAs, but never our client certificate."""
+        return msgspec.structs.replace(self, client_certificate=None, client_key=None)
 
 
 def tls_context(settings: TlsSettings, environ: Mapping[str, str]) -> ssl.SSLContext:
-    """A verifying client context. InvalidProject names the file that cannot be used."""
+    """A client context, verifying unless it is not to. InvalidProject names the file that cannot be used."""
     import ssl
 
-    context = _trusting(environ)
+    context = _trusting_anyone() if settings.is_unverified else _trusting(environ)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     if settings.ca is not None:
         _load(context, settings.ca, "the registry's `ca` setting")
     for path in settings.authorities:
-        _load(context, path, "the registry's certs.d")
+        _load(context, path, "what the registry's certificate is to be signed by")
     if settings.client_certificate is not None:
         try:
             context.load_cert_chain(settings.client_certificate, settings.client_key, password=_no_password)
@@ -73,6 +76,15 @@ def trust_variables(environ: Mapping[str, str]) -> list[tuple[str, str]]:
     """
     files = [(name, environ[name]) for name in _FILES if environ.get(name)][:1]
     return [*files, *((name, environ[name]) for name in (_DIRECTORY,) if environ.get(name))]
+
+
+def _trusting_anyone() -> ssl.SSLContext:
+    import ssl
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
 
 
 def _trusting(environ: Mapping[str, str]) -> ssl.SSLContext:

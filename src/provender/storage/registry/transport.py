@@ -25,8 +25,8 @@ _TEMPORARY: Final = frozenset({"connect", "dns", "timeout", "broken", "proxy"})
 class Request(msgspec.Struct, frozen=True, kw_only=True):
     """One HTTP request. A streamed body needs its `Content-Length` among the headers.
 
-    `silence_s` shortens how long the other side may say nothing. `led_by` is the registry's host where a registry chose
-    the target, which then may not be nearer to this machine than the registry is.
+    `silence_s` shortens how long the other side may say nothing, `patience_s` lengthens it. `led_by` is the registry's
+    host where a registry chose the target, which then may not be nearer to this machine than the registry is.
     """
 
     method: str
@@ -35,6 +35,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     body: bytes | BlobReader | None = None
     tls: TlsSettings = TlsSettings()
     silence_s: float | None = None
+    patience_s: float = 0
     led_by: str | None = None
 
     @property

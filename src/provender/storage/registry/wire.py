@@ -98,6 +98,7 @@ class Wire:
         registry: Origin,
         *,
         tls: TlsSettings,
+        patience_s: float = 0,
         policy: RetryPolicy,
         timing: Timing,
         gates: Gates | None = None,
@@ -106,6 +107,7 @@ class Wire:
         self._transport = transport
         self._registry = registry
         self._tls = tls
+        self._patience_s = patience_s
         self._announce = announce
         self._announced_s = 0.0
         self._is_known = False  # the registry has answered, so it exists
@@ -124,7 +126,7 @@ class Wire:
             is_own = origin == self._registry
             led_by = None if is_own or (is_trusted and not hops) else self._registry.host
             tls = self._tls if is_own else self._tls.elsewhere
-            current = msgspec.structs.replace(current, tls=tls, led_by=led_by)
+            current = msgspec.structs.replace(current, tls=tls, led_by=led_by, patience_s=self._patience_s)
             response = self._through_gate(current, origin) if is_gated else self._sent(current, origin)
             location = response.headers.get("location")
             if not follow or response.status not in _REDIRECTS or location is None:
