@@ -171,7 +171,7 @@ def completion(ctx: click.Context, shell: str | None) -> None:
 
     \b
     Example:
-      eval "$(provender-vendir completion bash)"
+      eval "$(provender vendir completion bash)"
     """
     from provender.cli.commands.completion import completion_script
 
