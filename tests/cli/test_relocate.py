@@ -119,6 +119,62 @@ def test_a_lock_is_relocated_by_its_digests(project: InProcess) -> None:
     assert LayoutStorage(project.directory / "store" / "files").digest_of("1") == project.lock["files"]["digest"]
 
 
+def test_a_list_says_which_tags_go_where_and_moves_none_unless_told(project: InProcess, stored: Repositories) -> None:
+    source = stored("acme/app")
+    for version in ("1.0.0", "1.1.0", "2.0.0"):
+        push(source, version, version)
+    push(source, "sbom", subject=source.resolve("1.1.0").descriptor, artifact_type=SBOM)
+    push(stored("acme/there"), "another", "1.1.0")
+    text = """\
+artifacts:
+- source: acme/app
+  destination: acme/there
+  selector: {semver: 1.x, limit: 1}
+  includeReferrers: false
+"""
+    (project.directory / "list.yaml").write_text(text)
+    taken = project.json("relocate", "plan", "-f", "list.yaml")
+    assert taken.error["code"] == "tag-taken"
+    (project.directory / "list.yaml").write_text(f"{text}  overwrite: true\n")
+    project.prepare("relocate", "plan", "-f", "list.yaml", "-o", "plan.json")
+    project.prepare("relocate", "apply", "plan.json")
+    there = walk(stored("acme/there"), "1.1.0")
+    assert set(there.by_digest) == {source.resolve("1.1.0").digest}
+    assert list(stored("acme/there").tags()) == ["1.1.0"]
+
+
+def test_charts_of_a_registry_are_relocated_by_the_lock(project: InProcess, stored: Repositories) -> None:
+    pushed = push(stored("acme/charts/podinfo"), "chart", "6.1.0_x")
+    project.depend(notes={"inline": {"a.txt": "b"}})
+    project.prepare("lock")
+    lock = json.loads((project.directory / "provender.lock").read_text())
+    entry = {
+        "source": "helmChart",
+        "chart": "podinfo",
+        "version": "6.1.0+x",
+        "digest": pushed.digest,
+        "size": 7,
+        "tree": pushed.digest,
+        "to": "podinfo",
+    }
+    lock["dependencies"] = {
+        "of-a-registry": {**entry, "repository": "acme/charts"},
+        "of-a-server": {
+            **entry,
+            "to": "other",
+            "repository": "https://example.com",
+            "url": "https://example.com/p.tgz",
+        },
+    }
+    (project.directory / "provender.lock").write_text(json.dumps(lock))
+    planned = project.json("relocate", "plan", "-f", "provender.lock", "--to", "layout:store", "-o", "plan.json")
+    assert planned.status == 0, planned.stderr
+    (leg,) = planned.json["legs"]
+    assert leg["source"] == "acme/charts/podinfo"
+    project.prepare("relocate", "apply", "plan.json")
+    assert LayoutStorage(project.directory / "store" / "charts" / "podinfo").digest_of("6.1.0_x") == pushed.digest
+
+
 def test_missing_evidence_ends_with_83_and_leaves_the_destination_alone(project: InProcess) -> None:
     project.prepare("relocate", "plan", "layout:source:1.0", "--to", "layout:to", "-o", "plan.json")
     error = refused(

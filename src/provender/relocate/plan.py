@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping as Map
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from functools import partial
 from pathlib import Path
 from typing import Final, Literal
@@ -26,6 +27,7 @@ from provender.transfer.discover import DiscoverOptions, Start, discover
 from provender.transfer.graph import Graph
 from provender.transfer.plan import Plan, PlanDestination, PlanOptions, TagChange, listed_tags, missing
 from provender.transfer.pool import run_all
+from provender.transfer.related import NONE
 
 __all__ = ["Leg", "PlanChoices", "RelocationPlan", "Unchanged", "make_plan", "reading", "writing"]
 
@@ -174,6 +176,7 @@ class _Root(msgspec.Struct, frozen=True):
     asked: str
     digest: Digest | None
     tags: tuple[str, ...]
+    keeps_tags: bool = False
 
 
 def reading(storages: Storages, reference: Reference) -> Opened:
@@ -209,10 +212,10 @@ def make_plan(
     one tag), InvalidReference (`no-destination`), and what look-ups raise.
     """
     planner = _Planner(mapping, source, destination, choices or PlanChoices())
-    grouped: dict[tuple[str, str], list[Wish]] = {}
+    grouped: dict[tuple[str, str, bool], list[Wish]] = {}
     for wish in spread(wishes, source):
-        target = mapping.destination(wish.source)
-        grouped.setdefault((wish.source.name, target.name), []).append(wish)
+        target = wish.destination or mapping.destination(wish.source)
+        grouped.setdefault((wish.source.name, target.name, wish.is_bare), []).append(wish)
     tasks = [partial(planner.leg, group) for group in grouped.values()]
     results = run_all(tasks, jobs=_LEGS_AT_ONCE)
     legs = tuple(leg for leg, _ in results if leg is not None)
@@ -234,17 +237,21 @@ class _Planner:
     def leg(self, wishes: Sequence[Wish]) -> tuple[Leg | None, list[Unchanged]]:
         """What goes between the two repositories of `wishes`, and what need not go."""
         reference = wishes[0].source
-        target = self._mapping.destination(reference)
+        target = wishes[0].destination or self._mapping.destination(reference)
         opened, there = reading(self._from, reference), writing(self._to, target)
         roots, same = self._sorted_out(self._roots(wishes, opened), reference, target, opened, there)
         if not roots:
             return None, same
         starts = self._starts(opened, roots)
-        graph = discover(opened.storage, starts, options=self._choices.discover)
+        looking = self._choices.discover
+        if wishes[0].is_bare:
+            looking = msgspec.structs.replace(looking, related=NONE)
+        graph = discover(opened.storage, starts, options=looking)
         options = PlanOptions(
             is_thorough=self._choices.is_thorough, probe_blobs=self._choices.probe_blobs, jobs=self._choices.jobs
         )
         plan = missing(graph, there, options=options)
+        _refuse_moves(plan.tags, {tag for root in roots if root.keeps_tags for tag in root.tags}, target)
         sent = plan.documents | {change.digest for change in plan.tags if change.is_change}
         documents = {digest: graph.documents[digest] for digest in graph.by_digest if digest in sent}
         leg = Leg(
@@ -264,7 +271,7 @@ class _Planner:
         names: list[str] | None = None
         for wish in wishes:
             if wish.target is not None:
-                self._add(found, wish.target, wish.tags)
+                self._add(found, wish, wish.target, wish.tags)
                 continue
             if names is None:
                 names = list(opened.storage.tags())
@@ -277,14 +284,15 @@ class _Planner:
                     hint=f"'provender tags {wish.source.name[:200]}' lists them",
                 )
             for tag in chosen:
-                self._add(found, tag, (tag,))
+                self._add(found, wish, tag, (tag,))
         return list(found.values())
 
-    def _add(self, found: dict[str, _Root], target: str, tags: tuple[str, ...]) -> None:
+    def _add(self, found: dict[str, _Root], wish: Wish, target: str, tags: tuple[str, ...]) -> None:
         digest = Digest(target) if ":" in target else None
         before = found.get(target)
         every = (*before.tags, *tags) if before is not None else tags
-        found[target] = _Root(target, digest, tuple(dict.fromkeys(every)))
+        keeps = wish.keeps_tags and (before is None or before.keeps_tags)
+        found[target] = _Root(target, digest, tuple(dict.fromkeys(every)), keeps)
 
     def _sorted_out(
         self,
@@ -323,6 +331,17 @@ class _Planner:
             return Start(document=opened.storage.resolve(root.asked), asked=root.asked, tags=root.tags)
 
         return run_all([partial(start, root) for root in roots], jobs=self._choices.jobs)
+
+
+def _refuse_moves(changes: Sequence[TagChange], kept: AbstractSet[str], target: Reference) -> None:
+    for change in changes:
+        if change.tag in kept and change.is_change and change.before is not None:
+            raise Conflict(
+                f"{target.name}:{change.tag} is there and names something else, {change.before}",
+                code="tag-taken",
+                where=f"{target.name}:{change.tag}",
+                hint="write 'overwrite: true' into the list to have it moved",
+            )
 
 
 def _refuse_clashes(legs: Sequence[Leg]) -> None:

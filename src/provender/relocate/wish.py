@@ -15,6 +15,7 @@ import msgspec
 from provender.errors import InvalidProject, InvalidReference, ProvenderError
 from provender.oci import Reference
 from provender.relocate.mapping import is_archive
+from provender.relocate.selector import Selector
 from provender.transfer.inventory import INVENTORY_TAG
 from provender.transfer.related import DigestTag
 from provender.versions import Range, Version
@@ -38,7 +39,15 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True):
     """A pattern of tags with `*`, `?` and `[...]`."""
     versions: str | None = None
     """A range that the tags have to be in, as versions."""
+    selector: Selector | None = None
+    """What chooses among the tags instead."""
     tags: tuple[str, ...] = ()
+    destination: Reference | None = None
+    """The repository that it goes to, whatever a mapping says."""
+    is_bare: bool = False
+    """True to leave related content behind."""
+    keeps_tags: bool = False
+    """True if no tag at the destination may be moved for it."""
 
     @classmethod
     def parse(cls, text: str, *, versions: str | None = None) -> Self:
@@ -84,26 +93,27 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True):
 
         Digest tags belong to related content, never to wishes, nor does the inventory of an archive.
         """
+        tags = {tag for tag in tags if tag != INVENTORY_TAG and DigestTag.parse(tag) is None}
+        if self.selector is not None:
+            return sorted(self.selector.select(tags))
         matches = None if self.pattern is None else re.compile(translate(self.pattern)).match
         wanted = None if self.versions is None else Range.parse(self.versions)
         found: list[str] = []
         for tag in tags:
-            if (
-                tag == INVENTORY_TAG
-                or DigestTag.parse(tag) is not None
-                or (matches is not None and matches(tag) is None)
-            ):
+            if matches is not None and matches(tag) is None:
                 continue
             if wanted is not None:
                 version = Version.from_tag(tag)
                 if version is None or not wanted.matches(version):
                     continue
             found.append(tag)
-        return sorted(set(found))
+        return sorted(found)
 
     def __str__(self) -> str:
         if self.target is not None:
             return str(self.source) + ("@" if ":" in self.target else ":") + self.target
+        if self.selector is not None:
+            return f"{self.source}, {self.selector}"
         chosen = f":{self.pattern}" if self.pattern else ""
         return f"{self.source}{chosen}" + (f" in {self.versions}" if self.versions else "")
 

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from provender.storage.open import Storages
 
 _F = TypeVar("_F", bound=Callable[..., object])
-_MAX_LIST_BYTES = 64 << 20
 _FILE = click.Path(dir_okay=False, path_type=Path)
 
 
@@ -43,20 +42,21 @@ class _Asked(msgspec.Struct, frozen=True, kw_only=True):
 
     def wishes(self) -> list[Wish]:
         """What is to be moved, of the command line and of the files."""
+        from provender.cli.relocate_input import wishes_in
         from provender.relocate.wish import Wish
 
         wishes = [Wish.parse(text, versions=self.versions) for text in self.sources]
         for path in self.files:
-            wishes += _read_file(path)
+            wishes += wishes_in(path)
         if not wishes:
             raise click.UsageError("nothing to relocate: name artifacts, or a file that lists them with --file")
         return wishes
 
-    def mapping(self) -> Mapping:
-        """Where it goes."""
+    def mapping(self, wishes: Sequence[Wish]) -> Mapping:
+        """Where it goes; without any, where the wishes say themselves."""
         from provender.relocate.mapping import Mapping, Rule
 
-        if self.base is None and not self.rules:
+        if self.base is None and not self.rules and any(wish.destination is None for wish in wishes):
             raise click.UsageError("not said where to: give --to PLACE, or --map PREFIX=PLACE")
         return Mapping(base=self.base, rules=tuple(Rule.parse(text) for text in self.rules))
 
@@ -122,7 +122,7 @@ def _plan_options(function: _F) -> _F:
                 "files",
                 type=_FILE,
                 multiple=True,
-                help="A provender.lock, ImagesLock, BundleLock, or a list with a reference a line (repeatable).",
+                help="A provender.lock, vendir.yml or its lock, ImagesLock, BundleLock, or a list (repeatable).",
             ),
             click.option("--version", "versions", metavar="RANGE", help="Only tags in this range of versions."),
             click.option("--to", "base", metavar="PLACE", help="Where repositories go; they keep their path."),
@@ -207,9 +207,10 @@ def plan(
 
     console = console_of(ctx)
     asked = msgspec.convert({name: options[name] for name in _Asked.__struct_fields__}, _Asked)
-    wishes, mapping, choices = asked.wishes(), asked.mapping(), asked.choices(jobs)
+    wishes, choices = asked.wishes(), asked.choices(jobs)
+    mapping = asked.mapping(wishes)
     from_side, to_side = sides_of(options)
-    places = ((from_side, wishes[0].source), (to_side, mapping.example()))
+    places = ((from_side, wishes[0].source), (to_side, wishes[0].destination or mapping.example()))
     with two_sides(console, places, registries=registries, plain_http=plain_http, jobs=jobs) as sides:
         made = make_plan(wishes, mapping, *sides, choices=choices)
     if output is not None:
@@ -349,26 +350,3 @@ def _carry_out(
     if doing.attach_report:
         attach(loaded, applied, sides[1])
     return report
-
-
-def _read_file(path: Path) -> Sequence[Wish]:
-    from provender.errors import InvalidProject
-    from provender.project.lock import Lock
-    from provender.project.lock_entry import LockedArtifact
-    from provender.relocate.locks import read_wishes
-    from provender.relocate.wish import Wish
-
-    with open(path, "rb") as file:
-        raw = file.read(_MAX_LIST_BYTES + 1)
-    if len(raw) > _MAX_LIST_BYTES:
-        raise InvalidProject(f"the list is over {_MAX_LIST_BYTES} bytes", code="list-too-long", where=str(path))
-    if not raw.lstrip().startswith(b"{"):
-        try:
-            return read_wishes(raw.decode(), where=str(path))
-        except UnicodeDecodeError as error:
-            raise InvalidProject("the list is not UTF-8", code="invalid-encoding", where=str(path)) from error
-    return [
-        Wish(source=each.repository_reference, target=each.digest, tags=(each.tag,) if each.tag else ())
-        for each in Lock.parse(raw, where=str(path)).dependencies.values()
-        if isinstance(each, LockedArtifact)  # the others are in no registry
-    ]
