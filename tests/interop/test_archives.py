@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from interop.programs import Program
+from interop.programs import Program, program
 from provender.oci import Descriptor, Document, Manifest
 from provender.oci.media_types import MANIFEST
 from provender.storage.layout import LayoutStorage
@@ -38,6 +38,12 @@ def layout(tmp_path: Path) -> LayoutStorage:
     return storage
 
 
+@pytest.fixture
+def zstd() -> Program:
+    """The zstd tool."""
+    return program("zstd")
+
+
 def digest_in(reference: str) -> str:
     digest: str = succeed("show", reference, "--format", "json").json["digest"]
     return digest
@@ -60,6 +66,21 @@ def test_an_archive_of_skopeo_is_the_image_that_skopeo_sees(
     for layer in json.loads(raw)["layers"]:
         name = layer["digest"].removeprefix("sha256:")
         assert blobs[name] == (tmp_path / "dir" / name).read_bytes()
+
+
+def test_a_compressed_archive_of_ours_is_read_by_zstd_and_skopeo(
+    layout: LayoutStorage, tmp_path: Path, skopeo: Program, zstd: Program
+) -> None:
+    for name in ("ours.tar", "ours.tar.zst"):
+        succeed("copy", f"layout:{layout.path}:1.0", f"layout:{tmp_path / name}")
+    zstd.run("-d", "-q", tmp_path / "ours.tar.zst", "-o", tmp_path / "unpacked.tar")
+    assert (tmp_path / "unpacked.tar").read_bytes() == (tmp_path / "ours.tar").read_bytes()
+    raw = skopeo.attempt("inspect", "--raw", f"oci-archive:{tmp_path / 'ours.tar.zst'}:1.0").stdout
+    assert raw == layout.resolve("1.0").raw
+    skopeo.run(_POLICY, "copy", f"oci-archive:{tmp_path / 'ours.tar.zst'}:1.0", f"dir:{tmp_path / 'dir'}")
+    # And theirs, whatever way it was compressed, is the same archive to us.
+    zstd.run("-19", "-q", tmp_path / "ours.tar", "-o", tmp_path / "theirs.tar.zst")
+    assert digest_in(f"layout:{tmp_path / 'theirs.tar.zst'}:1.0") == layout.resolve("1.0").digest
 
 
 def test_an_archive_of_crane_is_the_image_that_crane_pushes(

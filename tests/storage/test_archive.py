@@ -221,6 +221,20 @@ def test_too_many_members_are_refused(layout: LayoutStorage, tmp_path: Path, mon
     assert "more than 3" in caught.value.message
 
 
+def test_too_many_bytes_of_extended_headers_are_refused(
+    layout: LayoutStorage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tar_table, "_MAX_ALL_EXTENSIONS_BYTES", 2000)
+
+    def extra(archive: tarfile.TarFile) -> None:
+        for number in range(3):
+            add(archive, f"{number}" * 800)
+
+    with pytest.raises(IntegrityError) as caught:
+        ArchiveStorage(make(tmp_path / "a.tar", files(layout), extra=extra))
+    assert "extended headers" in caught.value.message
+
+
 def test_archive_that_changes_is_noticed(layout: LayoutStorage, tmp_path: Path) -> None:
     path = make(tmp_path / "a.tar", files(layout))
     storage = ArchiveStorage(path)

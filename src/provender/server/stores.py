@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import threading
 from collections import OrderedDict
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -31,7 +32,7 @@ __all__ = ["Store", "open_store", "repository_name"]
 _OPEN_LAYOUTS: Final = 1024
 _MAX_MEMORY_REPOSITORIES: Final = 10_000
 _NO_COMPONENT = re.compile(r"[^a-z0-9]+")
-_ARCHIVES = (".tar", ".oci", ".ocitar")
+_ARCHIVES = (".zst", ".gz", ".tar", ".tgz", ".oci", ".ocitar")
 
 
 class Store(Protocol):
@@ -66,14 +67,17 @@ class Store(Protocol):
 
 
 def open_store(path: Path | None, *, name: str | None = None, limits: Limits | None = None) -> Store:
-    """The store at `path`: a layout directory, a layout tar, or a directory (not there yet, too) of many layouts.
+    """The store at `path`: a layout directory, an archive, or a directory (not there yet, too) of many layouts.
 
     Without a path it is in memory. `name` is what a single layout is called; its own file name unless given.
     """
     if path is None:
         return _MemoryStore((limits or Limits()).memory_bytes)
     if path.is_file():
-        return _Single(ArchiveRepository(path), path, name or repository_name(path))
+        archive = ArchiveRepository(path)
+        if name is None and next(archive.repositories(), None) is not None:
+            return _Archive(archive, path)
+        return _Single(archive, path, name or repository_name(path))
     if (path / LAYOUT_FILE).is_file():
         return _Single(LayoutRepository(path), path, name or repository_name(path))
     if name is not None:
@@ -183,6 +187,40 @@ class _Single:
                 )
             raise no_repository(name)
         return self._repository
+
+
+class _Archive:
+    """The repositories of an archive that has their names; a port in a name is written as in a store, with `_`."""
+
+    is_writable = False
+    scratch = None
+
+    def __init__(self, archive: ArchiveRepository, path: Path) -> None:
+        self._archive = archive
+        self._path = path
+        self._repositories: dict[str, str] = {}
+        self._open: dict[str, ArchiveRepository] = {}
+        for full in archive.repositories():
+            with suppress(InvalidReference):  # what no client could ask for
+                self._repositories[check_repository(full.replace(":", "_").lower())] = full
+
+    @property
+    def title(self) -> str:
+        return f"the archive {self._path}"
+
+    def names(self) -> list[str]:
+        return sorted(self._repositories)
+
+    def find(self, name: str) -> Repository:
+        full = self._repositories.get(name)
+        if full is None:
+            raise no_repository(name)
+        # Two threads at once make two of them, of which one is kept.
+        found = self._open.get(name)
+        return found if found is not None else self._open.setdefault(name, self._archive.repository(full))
+
+    def writable(self, name: str, *, create: bool) -> WritableRepository:  # noqa: ARG002 - the protocol's signature
+        raise Unsupported("an archive is only read", code="read-only")
 
 
 class _MemoryStore:

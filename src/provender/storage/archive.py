@@ -97,7 +97,7 @@ class ArchiveStorage(LayoutView):
         """The repositories that the names of entries are of, `HOST/PATH`, sorted; none where names are tags alone."""
         return iter(sorted({split_name(name)[0] for each in self.entries if (name := full_name(each)) is not None}))
 
-    def repository(self, name: str) -> ArchiveStorage:
+    def repository(self, name: str) -> Self:
         """One of the repositories, with its tags, over the same archive; NotFound without it.
 
         What has no name belongs to all of them: it is found by what it refers to.

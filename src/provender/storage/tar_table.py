@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from provender.errors import IntegrityError, InvalidDocument
+from provender.storage.tar_header import parse_pax
 from provender.storage.volume import Cursor, read_exactly
 
 __all__ = ["Member", "scan"]
@@ -18,6 +19,7 @@ __all__ = ["Member", "scan"]
 _BLOCK: Final = 512
 _MAX_MEMBERS: Final = 500_000
 _MAX_EXTENSION_BYTES: Final = 1 << 20
+_MAX_ALL_EXTENSIONS_BYTES: Final = 256 << 20  # what names can cost in memory
 _REGULAR = frozenset({b"0", b"\0", b"7"})
 _DIRECTORY: Final = b"5"
 _SYMLINK: Final = b"2"
@@ -51,13 +53,16 @@ def scan(file: Cursor, wanted: Callable[[str], bool], *, links: dict[str, str] |
     long_name: str | None = None
     long_link: str | None = None
     extended: dict[str, str] = {}
-    position = 0
+    position = extension_bytes = 0
     for _ in range(_MAX_MEMBERS):
         header = _header(file, position, end)
         if header is None:
             return table
         content = position + _BLOCK
         if header.kind in (b"L", b"x", b"g", b"K"):
+            extension_bytes += header.size
+            if extension_bytes > _MAX_ALL_EXTENSIONS_BYTES:
+                raise _hostile(f"it has more than {_MAX_ALL_EXTENSIONS_BYTES} bytes of extended headers")
             record = _extension(file, content, header.size, end)
             if header.kind == b"L":
                 long_name = _text(record)
@@ -117,20 +122,8 @@ def _extension(file: Cursor, position: int, size: int, end: int) -> bytes:
 
 
 def _pax(record: bytes) -> dict[str, str]:
-    """The records of a pax header: `<length> <key>=<value>\\n`, the length counting itself."""
-    fields: dict[str, str] = {}
-    while record.strip(b"\0"):
-        digits, blank, _ = record.partition(b" ")
-        if not blank or not digits.isdigit() or len(digits) > 8:
-            raise _hostile("an extended header is damaged")
-        length = int(digits)
-        entry = record[len(digits) + 1 : length]
-        if length > len(record) or not entry.endswith(b"\n"):
-            raise _hostile("an extended header is damaged")
-        key, _, value = entry[:-1].partition(b"=")
-        fields[key.decode("utf-8", "replace")] = value.decode("utf-8", "replace")
-        record = record[length:]
-    return fields
+    found = parse_pax(record)
+    return {key.decode("utf-8", "replace"): value.decode("utf-8", "replace") for key, value in found.items()}
 
 
 def _pax_size(extended: dict[str, str]) -> int:

@@ -62,10 +62,11 @@ def command(
     log_format: Literal["text", "json"],
     no_access_log: bool,
 ) -> None:
-    """Serve STORE as a registry: a directory of layouts, one layout, a layout tar (read-only), or memory without it.
+    """Serve STORE as a registry: a directory of layouts, one layout, an archive (read-only), or memory without it.
 
     It speaks the whole of distribution-spec 1.1. Stop it with Ctrl-C. It is meant for one machine, a laboratory or an
-    air gap; run zot or Harbor where many people depend on it.
+    air gap; run zot or Harbor where many people depend on it. An archive of several repositories has all of them,
+    unless it gets one --name.
 
     \b
     Example:
