@@ -16,6 +16,7 @@ from provender.storage.layout import LayoutStorage
 from provender.storage.limits import DEFAULT_LIMITS
 from provender.storage.verify import BytesReader, read_all
 from support.command import provender
+from support.foreign_archives import docker_archive
 from support.graphs import family, push, relations, walk
 from support.registry import TestRegistry, digest_of
 from support.registry_client import Repositories
@@ -325,6 +326,8 @@ def test_an_archive_in_parts_is_the_archive_and_says_which_part_is_wrong(project
     assert {path.stat().st_size for path in parts[:-1]} == {1 << 20}
     refused(project.json("copy", "layout:source:1.0", f"layout:{name}", "--split", "1M"), 1, "archive-exists")
     project.prepare("copy", "layout:source:1.0", f"layout:whole{suffix}")
+    again = project.json("copy", "layout:source:1.0", f"layout:whole{suffix}", "--split", "1M", "--force")
+    refused(again, 1, "archive-exists")  # which would be read instead of its parts
     assert b"".join(path.read_bytes() for path in parts) == (project.directory / f"whole{suffix}").read_bytes()
     for number, written in enumerate((f"{name}.001", f"{name}.parts", name)):
         project.prepare("copy", f"layout:{written}:1.0", f"layout:back{number}")
@@ -339,3 +342,12 @@ def test_an_archive_in_parts_is_the_archive_and_says_which_part_is_wrong(project
     parts[1].unlink()
     refused(project.json("copy", f"layout:{name}.001:1.0", "acme/app"), 66, "part-missing")
     assert project.registry.count("(PUT|POST)") == 0
+
+
+def test_what_an_archive_turned_out_to_be_is_said(project: InProcess) -> None:
+    (project.directory / "saved.tar").write_bytes(docker_archive("legacy"))
+    said = project.succeed("copy", "layout:saved.tar:1.0", "acme/app")
+    assert "saved.tar is an archive of docker save" in said.stderr
+    assert project.json("tags", "layout:saved.tar").json["repositories"] == ["docker.io/acme/app"]
+    shown = project.json("show", "acme/app:1.0").json
+    assert shown["digest"] == project.json("show", "layout:saved.tar/docker.io/acme/app:1.0").json["digest"]

@@ -84,6 +84,13 @@ def test_another_part_than_the_first_is_not_the_archive(parts: Path) -> None:
     assert "a.tar.001" in str(error.hint)
 
 
+def test_the_parts_of_a_zarf_package_are_read_by_the_one_without_content(parts: Path) -> None:
+    for number in (1, 2, 3):
+        (parts / f"a.tar.00{number}").rename(parts / f"a.tar.part00{number}")
+    (parts / "a.tar.part000").write_text('{"Count":3}')
+    assert content_of(parts / "a.tar.part000") == content_of(parts / "a.tar.part001") == CONTENT
+
+
 def test_missing_parts_are_named(parts: Path) -> None:
     (parts / "a.tar.001").unlink()
     (parts / "a.tar.003").unlink()

@@ -90,8 +90,7 @@ def write_archive_file(
     """Write the archive, without the large blobs that `since` has, and say what is in it."""
     from provender.transfer.archive_out import archive
 
-    if not force:
-        refuse_existing(path, is_split=split is not None)
+    refuse_existing(path, is_split=split is not None, is_forced=force)
     without: frozenset[Digest] = frozenset() if since is None else there(graph, *since, jobs=jobs)
     with opened_archive(path, split) as file:
         written = archive(graph, source, file, without=without, compression=compression_of(path))
@@ -124,19 +123,23 @@ def there(graph: Graph, storages: Storages, since: str, *, jobs: int) -> frozens
     return blobs_at(graph, storages.open(Reference.parse(since)).storage, jobs=jobs)
 
 
-def refuse_existing(path: Path, *, is_split: bool) -> None:
-    """Raise Conflict (`archive-exists`) if there is such an archive."""
+def refuse_existing(path: Path, *, is_split: bool, is_forced: bool) -> None:
+    """Raise Conflict (`archive-exists`) if there is such an archive.
+
+    One in a single file is never replaced by parts: under its name it would be read instead of them.
+    """
     from provender.errors import Conflict
     from provender.storage.split_files import first_part, parts_list
 
-    names = (first_part(path), parts_list(path)) if is_split else (path,)
+    own = (first_part(path), parts_list(path)) if is_split else (path,)
+    names = (*((path,) if is_split else ()), *(() if is_forced else own))
     for name in names:
         if name.exists():
             raise Conflict(
                 f"{name} is there already, and an archive is not added to",
                 code="archive-exists",
                 where=str(path),
-                hint="name another file, or replace it with --force",
+                hint=f"name another file, or {'remove that one' if is_forced else 'replace it with --force'}",
             )
 
 

@@ -35,8 +35,7 @@ def write_relocated(
 
     if choices.shard.count > 1:
         raise click.UsageError("an archive is written at once: leave out --shard, or make one plan for each part")
-    if not choices.is_forced:
-        refuse_existing(path, is_split=split is not None)
+    refuse_existing(path, is_split=split is not None, is_forced=choices.is_forced)
     if choices.requirement is not None:
         for leg in plan.legs:
             refuse_without(choices.requirement, leg.graph, where=leg.source)

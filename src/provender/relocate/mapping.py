@@ -67,7 +67,8 @@ class Mapping(msgspec.Struct, frozen=True, kw_only=True):
             )
         base = self.base.rstrip("/")
         # In an archive repositories have their whole names.
-        return _joined(base, name if is_archive(base) and source.kind != "layout" else _path(source), source)
+        is_whole = is_archive(base) and (source.kind != "layout" or archived is not None)
+        return _joined(base, name if is_whole else _path(source), source)
 
     def example(self) -> Reference:
         """Some repository that content may go to: for the host alone."""

@@ -170,6 +170,8 @@ def stored_volume(path: Path, *, where: str) -> FileVolume:
         if numbered is None:
             return FileVolume([path], where=where)
         first = path.with_name(_part_name(numbered, 1))
+        if numbered["word"] and not int(numbered["number"]):
+            path = first
         if path != first:
             if not first.exists():
                 return FileVolume([path], where=where)
@@ -177,7 +179,8 @@ def stored_volume(path: Path, *, where: str) -> FileVolume:
                 f"{path.name} is a part of an archive", code="not-the-first-part", hint=f"name the first part, {first}"
             )
         listing = parts_list(path.with_name(numbered["base"]))
-        return _listed(listing, where) if listing.exists() else FileVolume(_following(path, numbered), where=where)
+        is_listed = listing.exists() and not numbered["word"]
+        return _listed(listing, where) if is_listed else FileVolume(_following(path, numbered), where=where)
     except ProvenderError as error:
         error.at(where)
         raise

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from provender.cli.archiving import repositories_in
+from provender.cli.archiving import repositories_in, tell_kind
 from provender.cli.console import clean
 from provender.cli.options import console_of, output_options, registry_options
 from provender.cli.services import Services
@@ -39,6 +39,7 @@ def command(
     services = Services(console, registries=registries, plain_http=plain_http)
     with services.storages(services.nearby_locations()) as storages:
         opened = storages.open(asked)
+        tell_kind(console, opened)
         within = repositories_in(opened)
         if within:
             console.note(f"its repositories: {', '.join(f'{asked.name}/{name}' for name in within)}")
