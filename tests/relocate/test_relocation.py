@@ -19,6 +19,7 @@ from provender.relocate.plan import PlanChoices, RelocationPlan, make_plan
 from provender.relocate.report import MEDIA_TYPE, attach, report_of
 from provender.relocate.verify import refuse_faults, verify
 from provender.relocate.wish import Wish
+from provender.storage.abilities import UploadNote
 from provender.storage.layout import LayoutStorage
 from provender.storage.open import Storages
 from provender.storage.roots import StoreRoot
@@ -277,6 +278,26 @@ def test_a_torn_line_at_the_end_of_a_journal_is_cut_away_and_one_inside_is_refus
         pass
     assert (caught.value.code, caught.value.where) == ("invalid-journal", f"{path}:3")
     assert path.read_bytes() == whole + b"nonsense\n"
+
+
+def test_uploads_that_are_not_done_are_known_to_the_next_run(yard: Yard) -> None:
+    plan = yard.plan()
+    one, two, three = (Digest.of(name) for name in (b"1", b"2", b"3"))
+    with yard.journal(plan) as journal:
+        notes = journal.uploads("r.example/a")
+        notes.opened(one, "http://r.example/1", 0)
+        notes.opened(one, "http://r.example/1?more", 70)
+        notes.opened(two, "http://r.example/2", 80)
+        notes.closed(two)
+        notes.opened(three, "http://r.example/" + "3" * 5000, 90)  # no line of a journal is that long
+        journal.add(Entry(destination="r.example/a", digest=two))
+    assert (yard.root / "journal").stat().st_mode & 0o077 == 0  # who has the URL of an upload may write to it
+    with yard.journal(plan) as journal:
+        notes = journal.uploads("r.example/a")
+        assert notes.known(one) == UploadNote("http://r.example/1?more", 70)
+        assert (notes.known(two), notes.known(three)) == (None, None)
+        assert journal.uploads("r.example/b").known(one) is None
+        assert journal.known == 1
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from provender.oci import Digest, Reference
 from provender.relocate.evidence import Requirement, refuse_without
 from provender.relocate.journal import Entry, Journal
 from provender.relocate.plan import Leg, RelocationPlan
-from provender.storage.abilities import Mounter
+from provender.storage.abilities import Mounter, UploadNotes
 from provender.storage.archive import ArchiveStorage
 from provender.storage.open import Storages
 from provender.transfer.archive_in import ArchiveCheck
@@ -151,6 +151,7 @@ class _Run:
         if leg.plan.is_empty:
             return Applied(leg=leg, report=Report(outcomes=_present(leg.graph), tags=()))
         writable = self._to.open(Reference.parse(leg.destination), create=True).writable
+        _note_uploads(writable, self._journal.uploads(leg.destination))
         options = CopyOptions(
             jobs=self._choices.jobs,
             mount_from=_neighbours(writable, opened.home()),
@@ -212,6 +213,13 @@ class _Watch:
 
     def tagged(self, change: TagChange) -> None:
         """Tags are looked at in every run; there is nothing to note."""
+
+
+def _note_uploads(writable: CopyDestination, notes: UploadNotes) -> None:
+    from provender.storage.registry import RegistryRepository
+
+    if isinstance(writable, RegistryRepository):
+        writable.upload_notes = notes
 
 
 def _neighbours(writable: CopyDestination, home: object) -> tuple[str, ...]:

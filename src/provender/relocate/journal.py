@@ -1,7 +1,8 @@
 """Journal: what of a plan is done, line by line on disk, so that a run that was killed is gone on with.
 
-A line is written after the destination has acknowledged; a line that was cut off by a kill is not there. The journal is
-of one plan, by the digest of the plan's file.
+A line is written after the destination has acknowledged; a line that was cut off by a kill is not there. Uploads of
+large blobs are noted as they go, so that the next run goes on with them too. The journal is of one plan, by the digest
+of the plan's file.
 """
 
 from __future__ import annotations
@@ -17,12 +18,14 @@ import msgspec
 from provender.errors import Conflict, InvalidDocument
 from provender.oci import Digest
 from provender.oci.digest import decode_digest
+from provender.storage.abilities import UploadNote, UploadNotes
 from provender.storage.files import FileLock
 
 __all__ = ["Entry", "Journal"]
 
 _MAX_BYTES: Final = 4 << 30
 _MAX_LINE: Final = 4096
+_MAX_LOCATION: Final = 2048
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename={"destination": "to"}):
@@ -33,6 +36,28 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, renam
     is_document: bool = False
     action: str = "copied"
     sent_bytes: int = 0
+
+
+class _Upload(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename={"destination": "to"}):
+    """How far the upload of a blob has come; without a location it is no longer open."""
+
+    destination: str
+    upload: Digest
+    location: str = ""
+    offset: int = 0
+
+
+class _Line(msgspec.Struct, frozen=True, kw_only=True, rename={"destination": "to"}):
+    """A line as it is read: an entry, or an upload."""
+
+    destination: str
+    digest: Digest | None = None
+    is_document: bool = False
+    action: str = "copied"
+    sent_bytes: int = 0
+    upload: Digest | None = None
+    location: str = ""
+    offset: int = 0
 
 
 class _Header(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -52,6 +77,7 @@ class Journal:
         self._plan = plan
         self._lock = threading.Lock()
         self._done: dict[tuple[str, Digest, bool], Entry] = {}
+        self._uploads: dict[tuple[str, Digest], UploadNote] = {}
         self._held = FileLock(
             path.with_name(f"{path.name}.lock"), timeout_s=0, what=f"the journal {path.name}", remove=True
         )
@@ -73,6 +99,31 @@ class Journal:
             # One write appends the whole line: a kill leaves it or nothing, or a torn end that is cut off again.
             os.write(self._fd, line)
 
+    def uploads(self, destination: str) -> UploadNotes:
+        """Where uploads to a destination are noted."""
+        return _Uploads(self, destination)
+
+    def upload(self, destination: str, digest: Digest) -> UploadNote | None:
+        """An upload that is not done."""
+        return self._uploads.get((destination, digest))
+
+    def note(self, destination: str, digest: Digest, upload: UploadNote | None) -> None:
+        """Note how far an upload has come; None when it ended."""
+        if upload is not None and len(upload.location) > _MAX_LOCATION:
+            return
+        line = _Upload(destination=destination, upload=digest)
+        if upload is not None:
+            line = msgspec.structs.replace(line, location=upload.location, offset=upload.offset)
+        with self._lock:
+            self._remember(line)
+            os.write(self._fd, msgspec.json.encode(line, enc_hook=str) + b"\n")
+
+    def _remember(self, line: _Upload) -> None:
+        if line.location:
+            self._uploads[line.destination, line.upload] = UploadNote(line.location, line.offset)
+        else:
+            self._uploads.pop((line.destination, line.upload), None)
+
     def entries(self) -> tuple[Entry, ...]:
         """Everything that is noted, in the order of writing."""
         return tuple(self._done.values())
@@ -80,7 +131,7 @@ class Journal:
     def __enter__(self) -> Self:
         self._held.__enter__()
         try:
-            self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
                 self._read()
             except BaseException:
@@ -133,10 +184,23 @@ class Journal:
 
     def _take(self, line: bytes, number: int) -> None:
         try:
-            entry = msgspec.json.decode(line, type=Entry, dec_hook=decode_digest)
+            read = msgspec.json.decode(line, type=_Line, dec_hook=decode_digest)
         except msgspec.DecodeError as error:
             raise self._no_journal(number) from error
-        self._done[entry.destination, entry.digest, entry.is_document] = entry
+        if read.digest is not None:
+            self._done[read.destination, read.digest, read.is_document] = Entry(
+                destination=read.destination,
+                digest=read.digest,
+                is_document=read.is_document,
+                action=read.action,
+                sent_bytes=read.sent_bytes,
+            )
+        elif read.upload is not None and read.offset >= 0:
+            self._remember(
+                _Upload(destination=read.destination, upload=read.upload, location=read.location, offset=read.offset)
+            )
+        else:
+            raise self._no_journal(number)
 
     def _no_journal(self, number: int = 1) -> InvalidDocument:
         return InvalidDocument(
@@ -145,3 +209,20 @@ class Journal:
             where=f"{self._path}:{number}",
             hint="name another file with --journal, or delete this one: content that is there is not sent again",
         )
+
+
+class _Uploads:
+    """The notes of the uploads to one destination."""
+
+    def __init__(self, journal: Journal, destination: str) -> None:
+        self._journal = journal
+        self._destination = destination
+
+    def opened(self, digest: Digest, location: str, offset: int) -> None:
+        self._journal.note(self._destination, digest, UploadNote(location, offset))
+
+    def closed(self, digest: Digest) -> None:
+        self._journal.note(self._destination, digest, None)
+
+    def known(self, digest: Digest) -> UploadNote | None:
+        return self._journal.upload(self._destination, digest)
