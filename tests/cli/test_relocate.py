@@ -184,6 +184,18 @@ def test_missing_evidence_ends_with_83_and_leaves_the_destination_alone(project:
     assert not (project.directory / "to").exists()
 
 
+@pytest.mark.parametrize("place", ["acme/mirror", "layout:all.tar"])
+def test_a_policy_is_refused_while_there_is_no_verifier_and_nothing_moves(project: InProcess, place: str) -> None:
+    project.prepare("relocate", "plan", "layout:source:1.0", "--to", place, "-o", "plan.json")
+    (project.directory / "policy.yaml").write_text("{}")
+    before = len(project.registry.requests)
+    result = project.json("relocate", "apply", "plan.json", "--require-verified", "policy.yaml")
+    assert (result.status, result.error["code"]) == (69, "no-verifier")
+    assert "no verifier is installed" in result.error["message"]
+    assert len(project.registry.requests) == before
+    assert not (project.directory / "all.tar").exists()
+
+
 def test_what_the_destination_lost_ends_verify_with_66(project: InProcess) -> None:
     project.prepare("relocate", "plan", "layout:source:1.0", "--to", "layout:to", "-o", "plan.json")
     project.prepare("relocate", "apply", "plan.json")

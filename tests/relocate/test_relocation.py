@@ -8,11 +8,20 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from provender.errors import Conflict, InvalidDocument, NotFound, ProvenderError, Unavailable, VerificationFailed
+from provender.errors import (
+    Conflict,
+    InvalidDocument,
+    NotFound,
+    ProvenderError,
+    Unavailable,
+    Unsupported,
+    VerificationFailed,
+)
 from provender.locations import Locations
 from provender.oci import Digest, Reference
 from provender.relocate.apply import ApplyChoices, Shard, apply
 from provender.relocate.evidence import Requirement
+from provender.relocate.gates import verifier_for
 from provender.relocate.journal import Entry, Journal
 from provender.relocate.mapping import Mapping
 from provender.relocate.plan import PlanChoices, RelocationPlan, make_plan
@@ -23,6 +32,8 @@ from provender.storage.abilities import UploadNote
 from provender.storage.layout import LayoutStorage
 from provender.storage.open import Storages
 from provender.storage.roots import StoreRoot
+from provender.transfer.copy import CopySource
+from provender.transfer.graph import Graph
 from support.graphs import Family, family, push, relations, walk
 
 FROM, TO = "layout:from/acme/app", "layout:to/acme/app"
@@ -172,6 +183,52 @@ def test_what_is_no_requirement_is_refused(text: str) -> None:
     with pytest.raises(ProvenderError) as caught:
         Requirement.parse(text)
     assert caught.value.code == "invalid-requirement"
+
+
+class _Verifier:
+    """A policy that wants to see one root, and refuses every other one."""
+
+    def __init__(self, trusted: Digest) -> None:
+        self.trusted = trusted
+        self.read: list[Digest] = []
+
+    def verify(self, graph: Graph, source: CopySource, *, where: str) -> None:
+        for root in graph.roots:
+            self.read.append(source.resolve(root.digest).digest)
+            if root.digest != self.trusted:
+                raise VerificationFailed(f"{root.digest} is not trusted", where=where)
+
+
+def test_a_verifier_stands_before_everything_and_reads_the_source(yard: Yard) -> None:
+    plan = yard.plan()
+    wrong = _Verifier(yard.family.named["sbom"].digest)
+    with pytest.raises(VerificationFailed) as caught:
+        yard.apply(plan, ApplyChoices(verifier=wrong))
+    assert caught.value.exit_status == 82
+    assert not (yard.root / "to").exists()
+    right = _Verifier(yard.family.root.digest)
+    yard.apply(plan, ApplyChoices(verifier=right))
+    assert right.read == [yard.family.root.digest]
+    assert yard.destination.digest_of("1.0") == yard.family.root.digest
+
+
+def test_a_policy_without_a_verifier_is_refused_and_with_one_is_handed_over(tmp_path: Path) -> None:
+    policy = tmp_path / "policy.yaml"
+    with pytest.raises(NotFound) as absent:
+        verifier_for(policy)
+    assert absent.value.code == "no-policy"
+    policy.write_text("sha256:1")
+    with pytest.raises(Unsupported) as caught:
+        verifier_for(policy)
+    assert caught.value.code == "no-verifier"
+    made: list[tuple[bytes, str]] = []
+
+    def load(raw: bytes, where: str) -> _Verifier:
+        made.append((raw, where))
+        return _Verifier(Digest.of(raw))
+
+    assert verifier_for(policy, load=load).trusted == Digest.of(b"sha256:1")  # type: ignore[attr-defined]
+    assert made == [(b"sha256:1", str(policy))]
 
 
 def test_shards_share_a_plan_and_together_do_all_of_it(yard: Yard) -> None:

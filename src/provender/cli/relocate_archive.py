@@ -29,16 +29,14 @@ def write_relocated(
     split: int | None,
 ) -> tuple[Applied, ...]:
     """Write the archive that the plan goes to, and give what was done for each of its legs."""
-    from provender.relocate.evidence import refuse_without
+    from provender.relocate.gates import refuse_unfit
     from provender.relocate.to_archive import applied, packing
     from provender.transfer.archive_out import archive
 
     if choices.shard.count > 1:
         raise click.UsageError("an archive is written at once: leave out --shard, or make one plan for each part")
     refuse_existing(path, is_split=split is not None, is_forced=choices.is_forced)
-    if choices.requirement is not None:
-        for leg in plan.legs:
-            refuse_without(choices.requirement, leg.graph, where=leg.source)
+    refuse_unfit(plan.legs, sides[0], requirement=choices.requirement, verifier=choices.verifier)
     packed = packing(plan, sides[0], jobs=choices.jobs)
     without = frozenset() if since is None else there(packed.graph, sides[1], since, jobs=choices.jobs)
     with opened_archive(path, split) as file:

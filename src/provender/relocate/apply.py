@@ -15,7 +15,8 @@ import msgspec
 
 from provender.errors import Conflict, InvalidReference
 from provender.oci import Digest, Reference
-from provender.relocate.evidence import Requirement, refuse_without
+from provender.relocate.evidence import Requirement
+from provender.relocate.gates import Verifier, refuse_unfit
 from provender.relocate.journal import Entry, Journal
 from provender.relocate.plan import Leg, RelocationPlan
 from provender.storage.abilities import Mounter, UploadNotes
@@ -81,10 +82,14 @@ class Shard(msgspec.Struct, frozen=True):
 
 
 class ApplyChoices(msgspec.Struct, frozen=True, kw_only=True):
-    """How to apply. `is_forced` moves tags that somebody else moved since the plan was made."""
+    """How to apply. `is_forced` moves tags that somebody else moved since the plan was made.
+
+    `requirement` and `verifier` are gates: they stand before the first byte that is written.
+    """
 
     shard: Shard = Shard()
     requirement: Requirement | None = None
+    verifier: Verifier | None = None
     is_forced: bool = False
     is_listing_required: bool = True
     jobs: int = 8
@@ -108,14 +113,12 @@ def apply(
 ) -> tuple[Applied, ...]:
     """What was done for each leg of the plan.
 
-    Raises VerificationFailed (`evidence-missing`, before anything is written; `not-discoverable`, before the tags),
+    Raises VerificationFailed (of the gates, before anything is written; `not-discoverable`, before the tags),
     Conflict (`tag-moved`, before the tags), NotFound (content that the source lacks by now) and what storages raise.
     """
     chosen = choices or ApplyChoices()
     legs = [part for leg in plan.legs if (part := chosen.shard.of(leg)) is not None]
-    if chosen.requirement is not None:
-        for leg in legs:
-            refuse_without(chosen.requirement, leg.graph, where=leg.source)
+    refuse_unfit(legs, source, requirement=chosen.requirement, verifier=chosen.verifier)
     run = _Run(source, destination, journal, chosen, progress)
     run.check_archives(legs)
     tasks = [partial(run.leg, leg) for leg in legs]

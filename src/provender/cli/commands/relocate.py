@@ -79,6 +79,7 @@ class _Doing(msgspec.Struct, frozen=True, kw_only=True):
     """The options of an apply, as they were written."""
 
     required: str | None
+    policy: Path | None
     force: bool
     no_require_listing: bool
     since: str | None
@@ -90,10 +91,12 @@ class _Doing(msgspec.Struct, frozen=True, kw_only=True):
         """How to apply."""
         from provender.relocate.apply import ApplyChoices
         from provender.relocate.evidence import Requirement
+        from provender.relocate.gates import verifier_for
 
         return ApplyChoices(
             shard=shard,
             requirement=None if self.required is None else Requirement.parse(self.required),
+            verifier=None if self.policy is None else verifier_for(self.policy),
             is_forced=self.force,
             is_listing_required=not self.no_require_listing,
             jobs=jobs,
@@ -154,6 +157,13 @@ def _apply_options(function: _F) -> _F:
                 "required",
                 metavar="KIND,...[:per-platform]",
                 help="Move nothing unless each artifact has signature, attestation, sbom.",
+            ),
+            click.option(
+                "--require-verified",
+                "policy",
+                type=_FILE,
+                metavar="POLICY",
+                help="Move nothing unless it verifies by this policy (needs a verifier; none is part of this version).",
             ),
             click.option("--force", is_flag=True, help="Move tags that were moved since the plan was made."),
             click.option(
