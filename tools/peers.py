@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import fcntl
+import hashlib
 import json
 import os
 import re
@@ -38,8 +39,8 @@ BUDGET_S = 1800.0
 
 _LOCK_WAIT_S = 900.0
 _REASON_CHARS = 220
-_KINDS = ("go", "gotest", "apt", "pip", "found")
-_FROM_MODULES = ("go", "gotest")
+_KINDS = ("go", "gotest", "gosource", "apt", "pip", "found")
+_FROM_MODULES = ("go", "gotest", "gosource")
 _ROLES = ("client", "registry", "library")
 _REQUIRED = frozenset({"name", "role", "kind", "package", "version", "command", "needed_by", "timeout_s"})
 _REQUIRED_OF_FOUND = _REQUIRED - {"package", "timeout_s"}
@@ -77,13 +78,21 @@ class Peer(NamedTuple):
 
     def receipt(self) -> dict[str, object]:
         """What decides the installed bytes: an installation whose receipt differs is made again."""
-        return {
+        receipt: dict[str, object] = {
             "kind": self.kind,
             "module": self.module,
             "package": self.package,
             "version": self.version,
             "environment": self.environment,
         }
+        if self.kind == "gosource":
+            receipt["source"] = hashlib.sha256(self.source.read_bytes()).hexdigest()
+        return receipt
+
+    @property
+    def source(self) -> Path:
+        """The file of ours that a peer of kind gosource is built from."""
+        return PEERS_FILE.parent / self.package
 
 
 def load(path: Path = PEERS_FILE) -> tuple[Peer, ...]:
@@ -239,6 +248,7 @@ class Installer:
         self._make: dict[str, Callable[[Peer, Path, float], None]] = {
             "go": self._install_go,
             "gotest": self._install_go,
+            "gosource": self._install_go,
             "apt": self._install_apt,
             "pip": self._install_pip,
         }
@@ -273,9 +283,13 @@ class Installer:
             # warn of deprecation (golang/go#71414), and fails where only the list is withheld.
             lines = (f"module peer.invalid/{peer.name}", "go 1.24", f"require {peer.module} {peer.version}")
             _write(Path(work) / "go.mod", "\n\n".join(lines))
-            verb = ["build", "-buildvcs=false"] if peer.kind == "go" else ["test", "-c"]
+            verb = ["test", "-c"] if peer.kind == "gotest" else ["build", "-buildvcs=false"]
+            package = peer.package
+            if peer.kind == "gosource":
+                shutil.copyfile(peer.source, Path(work) / "main.go")
+                package = "."
             argv = [go, *verb, "-mod=mod", "-p", "2", "-trimpath"]
-            argv += ["-o", str(home / "bin" / peer.command), peer.package]
+            argv += ["-o", str(home / "bin" / peer.command), package]
             self._run(argv, deadline, cwd=work, environ={"GOWORK": "off", "GO111MODULE": "on", **peer.environment})
 
     def _install_pip(self, peer: Peer, home: Path, deadline: float) -> None:

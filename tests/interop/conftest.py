@@ -87,6 +87,12 @@ def imgpkg(request: pytest.FixtureRequest) -> Program:
 
 
 @pytest.fixture
+def flux_artifact(request: pytest.FixtureRequest) -> Program:
+    """A small program over the library that Flux pushes and pulls with."""
+    return asked(request, "flux-artifact")
+
+
+@pytest.fixture
 def oras_py(request: pytest.FixtureRequest) -> Program:
     """The Python interpreter that can import the library oras."""
     return asked(request, "oras-py")

@@ -1,4 +1,4 @@
-"""Artifacts in the shape that Flux pushes: a config of Flux's type and one archive without a title."""
+"""Artifacts that Flux's own library pushes and pulls, and ones of its shape, made byte by byte."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from interop.programs import Program
 from interop.projects import Project
 from interop.trees import sha256, tree, tree_digest
 from support.command import succeed
+from support.vendir import HEAD, vendir
 
 pytestmark = pytest.mark.interop
 
@@ -105,3 +106,38 @@ def test_a_part_of_a_flux_artifact_is_taken(repository: str, sample: Path, tmp_p
     project.succeed("sync")
     expected = {name: leaf for name, leaf in tree(source / "schemas").items() if not name.endswith(".bin")}
     assert tree(project.vendor("part")) == expected
+
+
+def test_what_flux_pushes_is_synced_by_both_dialects(
+    repository: str, sample: Path, tmp_path: Path, flux_artifact: Program
+) -> None:
+    source = flux_source(sample)
+    digest = flux_artifact.run("push", f"{repository}:v1", source).rpartition("@")[2]
+    project = Project(tmp_path / "project", {"app": f"{repository}:v1"})
+    project.succeed("sync")
+    assert tree(project.vendor("app")) == tree(source)
+    assert (project.locked("app")["digest"], project.locked("app")["artifactType"]) == (digest, CONFIG_TYPE)
+    place = tmp_path / "vendir"
+    place.mkdir()
+    (place / "vendir.yml").write_text(
+        f"{HEAD}directories:\n- path: vendor\n  contents:\n  - path: app\n    ociArtifact:\n"
+        f"      {{image: {repository}, tag: v1, artifactType: {CONFIG_TYPE}, mediaTypes: ['{CONTENT_TYPE}']}}\n"
+    )
+    assert vendir("sync", cwd=place).status == 0
+    laid = {name: leaf.content for name, leaf in tree(place / "vendor/app").items()}
+    assert laid == {name: leaf.content for name, leaf in tree(source).items()}
+    assert f"{repository}@{digest}" in (place / "vendir.lock.yml").read_text()
+
+
+def test_flux_pulls_what_is_pushed_in_its_form(
+    repository: str, sample: Path, tmp_path: Path, flux_artifact: Program
+) -> None:
+    source = flux_source(sample)
+    form = ("--artifact-type", CONFIG_TYPE, "--artifact-compat", "config-type")
+    told = ("--annotation", "org.opencontainers.image.revision=main@sha1:0123")
+    succeed("push", f"{repository}:v1", f"schemas:{CONTENT_TYPE}", *form, *told, cwd=source)
+    out = tmp_path / "out"
+    out.mkdir()
+    meta = json.loads(flux_artifact.run("pull", f"{repository}:v1", out))
+    assert meta["source_revision"] == "main@sha1:0123"
+    assert tree(out / "schemas") == tree(source / "schemas")
