@@ -171,6 +171,23 @@ def test_the_tests_of_a_package_are_built_as_a_program(tiny: ModuleType, tmp_pat
     assert tiny.find("tiny", environ=environ) is not None
 
 
+def test_a_program_of_ours_is_built_against_its_module_and_again_when_it_changes(
+    tiny: ModuleType, tmp_path: Path
+) -> None:
+    environ = environment(tmp_path)
+    command(tmp_path / "path", "go", WRITES_PROGRAM)
+    pins = PIN.replace('"go"', '"gosource"').replace("example.invalid/tiny/cmd/tiny", "main.go")
+    tiny.PEERS_FILE.write_text(pins)
+    source = tiny.PEERS_FILE.parent / "main.go"
+    source.write_text("package main")
+    assert tiny.install(environ=environ) == {}
+    built = (tmp_path / "cache" / "built-with").read_text()
+    assert built.endswith("build 0 .")
+    assert tiny.find("tiny", environ=environ) is not None
+    source.write_text("package main // changed")
+    assert tiny.find("tiny", environ=environ) is None
+
+
 def test_a_second_install_runs_nothing(tiny: ModuleType, tmp_path: Path) -> None:
     environ = environment(tmp_path)
     go = command(tmp_path / "path", "go", WRITES_PROGRAM)
