@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from provender.oci import Descriptor
 from provender.oci.media_types import LAYER_TAR
 from provender.storage.memory import MemoryStorage
 from provender.storage.verify import BytesReader
-from support.archives import Piece, archive, directory, file, hardlink, symlink
+from support.archives import Piece, archive, directory, file, hardlink, member, symlink
 
 
 def laid(tmp_path: Path, *layers: tuple[Piece, ...], wanted: str = "") -> dict[str, str]:
@@ -151,3 +152,10 @@ def test_hostile_layers_are_refused(tmp_path: Path, pieces: tuple[Piece, ...], c
         laid(tmp_path, (file("ok", b""),), pieces)
     assert caught.value.code == code
     assert not (tmp_path / "x").exists()
+
+
+def test_devices_and_pipes_are_left_out_and_still_hide_what_is_below(tmp_path: Path) -> None:
+    special = [
+        (member(f"dev/{name}", kind), b"") for name, kind in (("tty", tarfile.CHRTYPE), ("pipe", tarfile.FIFOTYPE))
+    ]
+    assert laid(tmp_path, (file("dev/tty", b"1"), file("a", b"1")), (*special, file("b", b"2"))) == {"a": "1", "b": "2"}

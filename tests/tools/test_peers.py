@@ -81,8 +81,11 @@ def test_every_pin_of_the_project_is_sound(peers: ModuleType) -> None:
     assert {"oras", "crane", "distribution"} <= {peer.name for peer in pinned}
     for peer in pinned:
         assert "latest" not in peer.version
-        if peer.module:
+        if peer.kind == "gosource":
+            assert peer.source.is_file()
+        elif peer.module:
             assert peer.package.startswith(peer.module)
+        if peer.module:
             assert peer.version.startswith("v")
 
 

@@ -2,7 +2,8 @@
 
 Artifact layer (image-spec, layer.md). Layers are read from the uppermost down, so that each path is written once, by
 the layer that it belongs to in the end: what an upper layer has, deleted (`.wh.NAME`) or emptied (`.wh..wh..opq`) is
-passed over further down. Absolute links are made relative to the image's root; devices are refused as everywhere.
+passed over further down. Absolute links are made relative to the image's root. Devices and pipes are left out: they are
+for whoever runs the image.
 """
 
 from __future__ import annotations
@@ -119,7 +120,7 @@ def _take(
                 WatchedReader(source, progress if take is passes[0] else NO_PROGRESS, task, cancellation) as reader,
             ):
                 stream = open_stream(reader, None, overlay.limits, where=where)
-                take(TarReader(stream, limits=overlay.limits, where=where), where)
+                take(TarReader(stream, limits=overlay.limits, where=where, tells_special=True), where)
                 stream.drain()
             if not overlay.has_new_orphans:
                 break
@@ -201,7 +202,7 @@ class _Overlay:
 
     def _lay(self, member: Member, archive: TarReader, where: str) -> None:
         path, is_directory = member.path, member.kind == "directory"
-        if not self._has_links and member.kind in ("link", "hardlink"):
+        if member.kind == "special" or (not self._has_links and member.kind in ("link", "hardlink")):
             return
         is_laid = not self._is_hidden(path, is_directory=is_directory) and self._is_wanted(path)
         waiting = self._orphans.pop(path, []) if member.kind == "hardlink" else []

@@ -6,6 +6,7 @@ that a tree may be laid on, so that one artifact means the same tree everywhere.
 
 from __future__ import annotations
 
+import os
 import re
 import unicodedata
 from collections.abc import Mapping
@@ -21,6 +22,7 @@ PLAIN_NAME: Final = r"(?!con|prn|aux|nul|com|lpt)[a-z0-9_@+=,~.-]*[a-z0-9_@+=,~-
 _PLAIN: Final = re.compile(PLAIN_NAME, re.IGNORECASE | re.ASCII)
 # ':' is a drive or an alternate data stream, '\' a separator elsewhere.
 _FORBIDDEN: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\\:]")
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 # Names that Windows gives to devices, whatever extension follows; with the superscript digits it also takes for digits.
 _RESERVED: Final = re.compile(r"(?:con|prn|aux|nul|conin\$|conout\$|(?:com|lpt)[0-9¹²³])\s*(?:\..*)?", re.IGNORECASE)
 # As many links as POSIX systems follow in one look-up.
@@ -32,7 +34,8 @@ def split_path(text: str, *, where: str, limits: Limits = DEFAULT_LIMITS) -> tup
 
     Raises IntegrityError (code `bad-name`) for what could leave a directory or means another file elsewhere: absolute,
     `..`, empty components, NUL and control characters, `\\`, `:`, names that Windows reserves, text that is not
-    Unicode, and what is longer or deeper than `limits` allow.
+    Unicode, and what is longer or deeper than `limits` allow. Where names need not be portable, those pass that only
+    other systems than this one take for something else.
     """
     # A character takes at most four bytes: only long names need to be encoded to be measured.
     if len(text) * 4 > limits.path_bytes:
@@ -140,15 +143,16 @@ def _check_component(part: str, text: str, where: str, limits: Limits) -> None:
         return
     if part == "":
         _refuse(text, "has an empty component", where)
-    if _FORBIDDEN.search(part) is not None:
+    is_portable = limits.has_portable_names or os.name == "nt"
+    if (_FORBIDDEN if is_portable else _CONTROL).search(part) is not None:
         _refuse(text, "has a control character, a backslash or a colon", where)
-    if part[-1] in ". ":
+    if is_portable and part[-1] in ". ":
         _refuse(text, "has a component that ends in a dot or a space", where)
     if len(part) * 4 > limits.name_bytes:
         _check_length(part, limits.name_bytes, text, where)
     elif not part.isascii():
         _encoded(part, text, where)
-    if _RESERVED.fullmatch(part) is not None:
+    if is_portable and _RESERVED.fullmatch(part) is not None:
         _refuse(text, "has a component that is a device on Windows", where)
 
 

@@ -58,7 +58,7 @@ class Member(msgspec.Struct, frozen=True, gc=False):
     """One member of an archive. `path` is checked components joined by `/`; `""` is the root, only ever a directory."""
 
     path: str
-    kind: Literal["file", "directory", "link", "hardlink"]
+    kind: Literal["file", "directory", "link", "hardlink", "special"]
     size: int
     executable: bool
     link: str
@@ -107,10 +107,16 @@ def extract_tar(
 
 
 class TarReader:
-    """The members of a tar in order. After a file, `content` gives its bytes; what was not taken is skipped."""
+    """The members of a tar in order. After a file, `content` gives its bytes; what was not taken is skipped.
 
-    def __init__(self, stream: Reader, *, limits: Limits = DEFAULT_LIMITS, where: str = "") -> None:
+    Devices and pipes are refused, unless it `tells_special`: then they are members of their own kind.
+    """
+
+    def __init__(
+        self, stream: Reader, *, limits: Limits = DEFAULT_LIMITS, where: str = "", tells_special: bool = False
+    ) -> None:
         self._stream = stream
+        self._tells_special = tells_special
         self._limits = limits
         self._where = where
         self._buffer = b""
@@ -237,6 +243,9 @@ class TarReader:
                 return Member(path, "file", size, header.mode & 0o100 != 0, "", header.mode & 0o777)
             kind = b"5"
         found = _KINDS.get(kind)
+        if kind in _SPECIAL and self._tells_special:
+            self._left, self._padding = size, -size % BLOCK_BYTES
+            return Member(self._path(text), "special", 0, False, "")
         if found is None:
             _refuse_kind(kind, text)
         if size:

@@ -45,6 +45,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """Members (gzip) or frames (zstd) of one compressed stream."""
     zstd_window_log: int = 27
     """Base-2 logarithm of the largest window that a zstd frame may ask memory for (27: 128 MiB, as the zstd tool)."""
+    has_portable_names: bool = True
+    """Names have to mean the same file on every system; else only on this one."""
 
 
 DEFAULT_LIMITS: Final = Limits()

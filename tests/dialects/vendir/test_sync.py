@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import stat
+import tarfile
 from pathlib import Path
 
 import pytest
 
-from support.archives import archive, file
+from support.archives import archive, file, member
 from support.registry import TestRegistry
 from support.vendir import HEAD, VendirProject
 
@@ -393,3 +394,14 @@ def test_a_lock_tells_the_tag_that_is_asked_for_now(project: VendirProject, sour
             project.write(f"directories: [{{path: vendor, contents: [{{path: app, {contents}}}]}}]\n")
             project.sync()
             assert f"tag: {tag}\n" in project.lock.replace('"', "")
+
+
+def test_an_image_may_have_devices_and_names_that_are_fine_here(project: VendirProject) -> None:
+    with TestRegistry() as registry:
+        names = ("man/A::B.3pm", "aux", "back\\slash", "dots...")
+        layer = archive((member("dev/null", tarfile.CHRTYPE), b""), *(file(name, b"x") for name in names))
+        registry.push_artifact("team/app", "v1", [layer])
+        url = f"{registry.host}/team/app:v1"
+        project.write(f"directories: [{{path: v, contents: [{{path: app, image: {{url: '{url}'}}}}]}}]\n")
+        project.sync()
+    assert sorted(project.tree("v/app")) == sorted(names)

@@ -25,6 +25,7 @@ from provender.dialects.vendir.secrets import References
 from provender.errors import InvalidProject, ProvenderError, Unsupported, VerificationFailed
 from provender.storage.git.clones import GitClones, Refs
 from provender.storage.git.objects import GitEntry
+from provender.storage.git.turns import HostTurns
 from provender.transfer.pool import Cancellation, run_all
 
 __all__ = ["GitFetcher"]
@@ -46,6 +47,7 @@ class GitFetcher:
         self._commits = GitClones(root / "git")
         self._root = root
         self._references = references
+        self._turns = HostTurns()
         self._brought: set[tuple[str, str]] = set()
         """Addresses and commits that this run has fetched, which nobody removes."""
         self._refs: dict[tuple[str, str, bool, bool], Refs] = {}
@@ -202,6 +204,7 @@ class GitFetcher:
             secret_name(git.secret_ref),
             self._references,
             cancellation,
+            self._turns,
             skips_tls_verify=git.dangerous_skip_tls_verify,
             forces_basic=git.force_http_basic_auth,
             skips_lfs=git.lfs_skip_smudge,

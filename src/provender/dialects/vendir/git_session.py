@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from typing import Final
 from urllib.parse import quote, urlsplit
 
@@ -13,6 +13,7 @@ from provender.dialects.vendir.secrets import References
 from provender.errors import InvalidProject
 from provender.storage.git.command import GitCommand
 from provender.storage.git.ssh import is_over_ssh, with_quiet_ssh
+from provender.storage.git.turns import HostTurns
 from provender.transfer.pool import Cancellation
 
 __all__ = ["GitSession", "check_address", "git_session"]
@@ -29,15 +30,22 @@ _SKIPPING_LFS: Final = (
 class GitSession:
     """A git in the user's environment with additions."""
 
-    def __init__(self, environment: Mapping[str, str], cancellation: Cancellation) -> None:
+    def __init__(
+        self,
+        environment: Mapping[str, str],
+        cancellation: Cancellation,
+        turn: Callable[[], AbstractContextManager[None]],
+    ) -> None:
         self._environment = dict(environment)
         self._cancellation = cancellation
+        self._turn = turn
         self.command = self.with_environment({})
 
     def with_environment(self, more: Mapping[str, str]) -> GitCommand:
         """The same git with further variables."""
         environment = {**self._environment, **more}
-        return GitCommand(environment, transports=_TRANSPORTS, check=self._cancellation.check)
+        check = self._cancellation.check
+        return GitCommand(environment, transports=_TRANSPORTS, check=check, turn=self._turn)
 
 
 def check_address(url: str) -> str:
@@ -61,6 +69,7 @@ def git_session(
     secret: str,
     references: References,
     cancellation: Cancellation,
+    turns: HostTurns,
     *,
     skips_tls_verify: bool = False,
     forces_basic: bool = False,
@@ -68,19 +77,23 @@ def git_session(
 ) -> Iterator[GitSession]:
     """A git with the Secret's credentials for `url`."""
     environment = dict(os.environ)
+
+    def turn() -> AbstractContextManager[None]:
+        return turns.taken(url, cancellation.check)
+
     if skips_tls_verify:
         environment["GIT_SSL_NO_VERIFY"] = "true"
     for key, value in _SKIPPING_LFS if skips_lfs else ():
         _configure(environment, key, value)
     if not secret:
-        yield GitSession(with_quiet_ssh(environment) if is_over_ssh(url) else environment, cancellation)
+        yield GitSession(with_quiet_ssh(environment) if is_over_ssh(url) else environment, cancellation, turn)
         return
     fields = references.fields(secret, _SECRET_FIELDS)
     with tempfile.TemporaryDirectory(prefix="provender-git-") as place:
         environment["GIT_SSH_COMMAND"] = _ssh_command(place, fields)
         if "username" in fields and "password" in fields:
             _add_login(environment, place, url, fields["username"], fields["password"], forces_basic=forces_basic)
-        yield GitSession(environment, cancellation)
+        yield GitSession(environment, cancellation, turn)
 
 
 def _ssh_command(place: str, fields: Mapping[str, str]) -> str:

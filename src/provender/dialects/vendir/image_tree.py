@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
+from typing import Final
+
+import msgspec
 
 from provender.artifact.image import stack_layers
 from provender.artifact.tar import Member
@@ -19,6 +22,9 @@ from provender.storage.limits import DEFAULT_LIMITS, Limits
 
 __all__ = ["lay_image", "mode_of"]
 
+# A vendir.yml is for the system that it is synced on: man pages such as `A::B.3` are fine there.
+_LIMITS: Final = msgspec.structs.replace(DEFAULT_LIMITS, has_portable_names=False)
+
 
 def lay_image(layers: Sequence[Descriptor], fetcher: Fetcher, root: str, work: Work) -> None:
     """Put the files of all layers into the empty directory `root`. Raises IntegrityError for a hostile archive."""
@@ -26,7 +32,8 @@ def lay_image(layers: Sequence[Descriptor], fetcher: Fetcher, root: str, work: W
     stack_layers(
         layers,
         fetcher,
-        _Files(root, work.umask, DEFAULT_LIMITS),
+        _Files(root, work.umask, _LIMITS),
+        limits=_LIMITS,
         has_links=False,
         progress=work.progress,
         cancellation=work.cancellation,

@@ -89,10 +89,10 @@ class Downloads:
                 raise _other_content(url, f"{found.size} bytes", f"{wanted.size} bytes")
             yield lambda: _watched(_again(file, wanted), watch)
 
-    def content(self, name: str, url: str, *, limit_bytes: int, accept: str = "*/*") -> bytes:
+    def content(self, url: str, *, limit_bytes: int, accept: str = "*/*") -> bytes:
         """A file that is small, as it is now."""
         web, memory = self._asked(url), _MemorySink()
-        authorization = self._logins.authorization(name, url)
+        authorization = self._logins.authorization(url)
         web.download(url, memory, limit_bytes=limit_bytes, authorization=authorization, accept=accept)
         return b"".join(memory.chunks)
 
@@ -113,7 +113,7 @@ class Downloads:
                 url,
                 FileSink(file.fileno()),
                 limit_bytes=_MAX_FILE_BYTES,
-                authorization=self._logins.authorization(name, url),
+                authorization=self._logins.authorization(url),
                 accept=accept,
                 tick=tick,
             )

@@ -27,6 +27,7 @@ from provender.storage.git.clones import Clone, GitClones, Refs
 from provender.storage.git.command import GitCommand
 from provender.storage.git.objects import GitEntry, ObjectReader
 from provender.storage.git.ssh import with_quiet_ssh
+from provender.storage.git.turns import HostTurns
 from provender.storage.limits import DEFAULT_LIMITS, Limits
 from provender.transfer.pool import Cancellation
 from provender.transfer.progress import Progress
@@ -56,32 +57,27 @@ class _File(msgspec.Struct, frozen=True):
 
 
 class GitSource:
-    """Finds commits and lays their trees.
-
-    `environments` are variables for single dependencies, by name: what a dialect knows of logins (`GIT_SSH_COMMAND`,
-    `GIT_CONFIG_COUNT` and so on). All others go by the user's own git configuration.
-    """
+    """Finds commits and lays their trees. Logins are those of the user's own git configuration."""
 
     def __init__(
         self,
         clones: GitClones,
         environ: Mapping[str, str],
         *,
-        environments: Mapping[str, Mapping[str, str]] | None = None,
         is_offline: bool = False,
         limits: Limits = DEFAULT_LIMITS,
     ) -> None:
         self._clones = clones
         self._environ = environ
-        self._environments = environments or {}
         self._is_offline = is_offline
         self._limits = limits
         self._refs: dict[str, Refs] = {}
+        self._turns = HostTurns()
 
     def resolve(self, dependency: Dependency) -> LockedGit:
         """The commit that is wanted. Raises NotFound (no such branch, tag or version; near ones are listed)."""
         origin = dependency.origin_as(GitOrigin)
-        commit, tag = self._found(dependency.name, origin)
+        commit, tag = self._found(origin)
         return LockedGit(
             url=origin.url,
             requested=origin.requested,
@@ -98,7 +94,7 @@ class GitSource:
         """The tags of the repository."""
         origin = dependency.origin_as(GitOrigin)
         _refuse_offline(self._is_offline, origin.url)
-        with self._clones.open(origin.url, self._command(dependency.name, origin.url, Cancellation())) as clone:
+        with self._clones.open(origin.url, self._command(origin.url, Cancellation())) as clone:
             return list(clone.refs().tags)
 
     def lay(
@@ -115,7 +111,7 @@ class GitSource:
         origin, entry = dependency.origin_as(GitOrigin), locked_as(locked, LockedGit)
         laying = _Laying(
             self._clones,
-            self._command(dependency.name, origin.url, cancellation),
+            self._command(origin.url, cancellation),
             origin,
             dependency.paths,
             is_offline=self._is_offline,
@@ -126,12 +122,12 @@ class GitSource:
         progress.done(task)
         return entries
 
-    def _found(self, name: str, origin: GitOrigin) -> tuple[str, str | None]:
+    def _found(self, origin: GitOrigin) -> tuple[str, str | None]:
         """The commit, and the tag that it was found under."""
         wish = origin.requested
         if wish.commit is not None:
             return wish.commit, wish.tag
-        git = self._command(name, origin.url, Cancellation())
+        git = self._command(origin.url, Cancellation())
         _refuse_offline(self._is_offline, origin.url)
         with self._clones.open(origin.url, git) as clone:
             if wish.branch is None and wish.tag is None and wish.version is None and wish.ref is None:
@@ -149,14 +145,19 @@ class GitSource:
             return refs.branches[branch], None
         raise _no_such_ref(wish.tag, wish.branch or wish.ref or "", refs, origin.url)
 
-    def _command(self, name: str, url: str, cancellation: Cancellation) -> GitCommand:
-        environ = {**self._environ, **self._environments.get(name, {})}
+    def _command(self, url: str, cancellation: Cancellation) -> GitCommand:
+        environ = self._environ
         transport = git_transport(url)
         # `insteadOf` of the user's may turn the one into the other; plain text and files only where they are asked for.
         transports = {"https", "ssh", transport}
         if transport == "ssh":
             environ = with_quiet_ssh(environ)
-        return GitCommand(environ, transports=sorted(transports), check=cancellation.check)
+        return GitCommand(
+            environ,
+            transports=sorted(transports),
+            check=cancellation.check,
+            turn=lambda: self._turns.taken(url, cancellation.check),
+        )
 
 
 class _Laying:

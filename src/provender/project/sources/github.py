@@ -57,7 +57,7 @@ class GithubSource:
         """
         origin = dependency.origin_as(GithubOrigin)
         try:
-            release = self._release(dependency.name, origin)
+            release = self._release(origin)
         except (RateLimited, Unauthorized) as error:
             error.hint = "set GH_TOKEN or GITHUB_TOKEN; without a token GitHub answers 60 requests an hour"
             raise
@@ -81,9 +81,7 @@ class GithubSource:
     def versions(self, dependency: Dependency) -> list[str]:
         """The tags of the releases."""
         origin = dependency.origin_as(GithubOrigin)
-        return [
-            each.tag_name for each in self._all(dependency.name, f"{origin.api}/repos/{origin.repository}/releases")
-        ]
+        return [each.tag_name for each in self._all(f"{origin.api}/repos/{origin.repository}/releases")]
 
     def lay(
         self,
@@ -104,30 +102,30 @@ class GithubSource:
             entries = writer.finish()
         return select(staging, entries, dependency.paths.selection)
 
-    def _release(self, name: str, origin: GithubOrigin) -> Release:
+    def _release(self, origin: GithubOrigin) -> Release:
         base, wish = f"{origin.api}/repos/{origin.repository}/releases", origin.requested
         if wish.version is None:
             url = f"{base}/tags/{quote(wish.tag, safe='')}" if wish.tag else f"{base}/latest"
             try:
-                return self._asked(name, url, RELEASE)
+                return self._asked(url, RELEASE)
             except NotFound as error:
                 error.hint = (
                     "no such tag has a release" if wish.tag else "there is no release that is no prerelease; name a tag"
                 )
                 raise
-        return self._newest(name, origin, base, wish.version)
+        return self._newest(origin, base, wish.version)
 
-    def _all(self, name: str, base: str) -> list[Release]:
+    def _all(self, base: str) -> list[Release]:
         releases: list[Release] = []
         for page in range(1, _MAX_PAGES + 1):
-            found = self._asked(name, f"{base}?per_page={_PAGE}&page={page}", RELEASES)
+            found = self._asked(f"{base}?per_page={_PAGE}&page={page}", RELEASES)
             releases += [each for each in found if not each.draft]
             if len(found) < _PAGE:
                 break
         return releases
 
-    def _newest(self, name: str, origin: GithubOrigin, base: str, version: str) -> Release:
-        wanted, by_tag = Range.parse(version), {each.tag_name: each for each in self._all(name, base)}
+    def _newest(self, origin: GithubOrigin, base: str, version: str) -> Release:
+        wanted, by_tag = Range.parse(version), {each.tag_name: each for each in self._all(base)}
         tag = newest(list(by_tag), wanted)
         if tag is None:
             near = ", ".join(nearest(list(by_tag), wanted)) or "none"
@@ -139,8 +137,8 @@ class GithubSource:
             )
         return by_tag[tag]
 
-    def _asked(self, name: str, url: str, decoder: msgspec.json.Decoder[_T]) -> _T:
-        raw = self._downloads.content(name, url, limit_bytes=_MAX_ANSWER_BYTES, accept=_ACCEPT)
+    def _asked(self, url: str, decoder: msgspec.json.Decoder[_T]) -> _T:
+        raw = self._downloads.content(url, limit_bytes=_MAX_ANSWER_BYTES, accept=_ACCEPT)
         try:
             return decoder.decode(raw)
         except (msgspec.MsgspecError, RecursionError) as error:

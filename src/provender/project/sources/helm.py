@@ -52,10 +52,10 @@ class HelmSource:
 
     def versions(self, dependency: Dependency) -> list[str]:
         """The versions of the chart."""
-        origin, name = dependency.origin_as(HelmOrigin), dependency.name
+        origin = dependency.origin_as(HelmOrigin)
         if is_classic(origin.repository):
-            return list(self._listed(name, origin, f"{origin.repository}/index.yaml"))
-        return [each.replace("_", "+") for each in self._repositories.tags(name, _reference(origin))]
+            return list(self._listed(origin, f"{origin.repository}/index.yaml"))
+        return [each.replace("_", "+") for each in self._repositories.tags(_reference(origin))]
 
     def lay(
         self,
@@ -78,13 +78,13 @@ class HelmSource:
     # --- registries
 
     def _in_registry(self, dependency: Dependency, origin: HelmOrigin) -> LockedChart:
-        reference, name = _reference(origin), dependency.name
+        reference = _reference(origin)
         tag = _exact_tag(origin.requested.version)
         if tag is None:
             # A tag cannot have the '+' of a version's metadata; helm writes '_' instead.
-            tags = {each.replace("_", "+"): each for each in self._repositories.tags(name, reference)}
+            tags = {each.replace("_", "+"): each for each in self._repositories.tags(reference)}
             tag = tags[_newest(list(tags), origin, where=str(reference))]
-        found = self._repositories.find(name, reference, Requested(tag=tag))
+        found = self._repositories.find(reference, Requested(tag=tag))
         layer = _chart_layer(found.manifest, str(reference))
         return LockedChart(
             chart=origin.chart,
@@ -101,12 +101,12 @@ class HelmSource:
     def _lay_artifact(
         self, dependency: Dependency, entry: LockedChart, staging: str, progress: Progress, cancellation: Cancellation
     ) -> tuple[Entry, ...]:
-        reference, name = _reference(dependency.origin_as(HelmOrigin)), dependency.name
+        reference = _reference(dependency.origin_as(HelmOrigin))
 
         def attempt(cancellation: Cancellation) -> tuple[Entry, ...]:
-            manifest = self._repositories.document(name, reference, entry.digest).manifest()
+            manifest = self._repositories.document(reference, entry.digest).manifest()
             layer = _chart_layer(manifest, str(reference))
-            fetcher = self._repositories.fetcher(name, reference)
+            fetcher = self._repositories.fetcher(reference)
             task = progress.start(entry.chart, layer.size)
 
             def opened() -> WatchedReader:
@@ -125,7 +125,7 @@ class HelmSource:
 
     def _in_index(self, dependency: Dependency, origin: HelmOrigin) -> LockedChart:
         index = f"{origin.repository}/index.yaml"
-        listed = self._listed(dependency.name, origin, index)
+        listed = self._listed(origin, index)
         version = _newest(list(listed), origin, where=index)
         found = listed[version]
         if not found.urls:
@@ -152,9 +152,9 @@ class HelmSource:
             to=dependency.to,
         )
 
-    def _listed(self, name: str, origin: HelmOrigin, index: str) -> Mapping[str, ListedChart]:
+    def _listed(self, origin: HelmOrigin, index: str) -> Mapping[str, ListedChart]:
         """The versions of the chart by their text; NotFound if the index has no such chart."""
-        raw = self._downloads.content(name, index, limit_bytes=MAX_INDEX_BYTES)
+        raw = self._downloads.content(index, limit_bytes=MAX_INDEX_BYTES)
         return read_chart_index(raw, origin.chart, where=index)
 
     def _unpack(

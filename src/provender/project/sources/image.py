@@ -35,7 +35,7 @@ class ImageSource:
     def resolve(self, dependency: Dependency) -> LockedImage:
         """What `dependency` means now; InvalidProject if it is no image, and what `Repositories.find` raises."""
         origin = dependency.origin_as(ImageOrigin)
-        found = self._repositories.find(dependency.name, origin.reference, origin.requested, origin.platform)
+        found = self._repositories.find(origin.reference, origin.requested, origin.platform)
         manifest = found.manifest
         _check_image(manifest, str(found.child.digest))
         return LockedImage.pinned(
@@ -50,12 +50,12 @@ class ImageSource:
 
     def versions(self, dependency: Dependency) -> list[str]:
         """The tags of the repository."""
-        return self._repositories.tags(dependency.name, dependency.origin_as(ImageOrigin).reference)
+        return self._repositories.tags(dependency.origin_as(ImageOrigin).reference)
 
     def contents(self, dependency: Dependency, locked: LockedDependency) -> Contents:
         """The manifest, its config and the layers."""
         reference = dependency.origin_as(ImageOrigin).reference
-        return self._repositories.contents(dependency.name, reference, locked_as(locked, LockedImage))
+        return self._repositories.contents(reference, locked_as(locked, LockedImage))
 
     def lay(
         self,
@@ -68,15 +68,15 @@ class ImageSource:
         cancellation: Cancellation,
     ) -> tuple[Entry, ...]:
         """The image's files in the empty directory `staging`."""
-        origin, name, entry = dependency.origin_as(ImageOrigin), dependency.name, locked_as(locked, LockedImage)
+        origin, entry = dependency.origin_as(ImageOrigin), locked_as(locked, LockedImage)
         selection = dependency.paths.selection
 
         def attempt(cancellation: Cancellation) -> tuple[Entry, ...]:
-            manifest = self._repositories.document(name, origin.reference, entry.manifest or entry.digest).manifest()
+            manifest = self._repositories.document(origin.reference, entry.manifest or entry.digest).manifest()
             _check_image(manifest, str(entry.digest))
             entries = unpack_image(
                 manifest.layers,
-                self._repositories.fetcher(name, origin.reference),
+                self._repositories.fetcher(origin.reference),
                 staging,
                 limits=self._limits,
                 is_wanted=lambda path: is_selected(path, selection),

@@ -1,4 +1,4 @@
-"""Logins for downloads: what a dialect hands in for a dependency, else what the user's `~/.netrc` has for the host.
+"""Logins for downloads: tokens for GitHub's own API, and what the user's `~/.netrc` has for a host.
 
 Project layer. A login is sent to the host that it belongs to and nowhere else.
 """
@@ -19,20 +19,17 @@ _GITHUB_API = "api.github.com"
 
 
 class Logins:
-    """Values of `Authorization`. `given` are those of single dependencies, by name; `environ` is the process's."""
+    """Values of `Authorization`, for the environment `environ`."""
 
-    def __init__(self, environ: Mapping[str, str], *, given: Mapping[str, str] | None = None) -> None:
+    def __init__(self, environ: Mapping[str, str]) -> None:
         self._environ = environ
-        self._given = given or {}
 
-    def authorization(self, name: str, url: str) -> str | None:
-        """What to send to `url` for the dependency `name`; None for nothing.
+    def authorization(self, url: str) -> str | None:
+        """What to send to `url`; None for nothing.
 
         A token of the environment (`GH_TOKEN`, `GITHUB_TOKEN`) is for GitHub's own API alone. Raises InvalidProject
         for a netrc that cannot be read.
         """
-        if name in self._given:
-            return self._given[name]
         parts = urlsplit(url)
         if parts.scheme == "https" and parts.netloc == _GITHUB_API:
             token = self._environ.get("GH_TOKEN") or self._environ.get("GITHUB_TOKEN")

@@ -42,7 +42,7 @@ class OciSource:
         `Repositories.find` raises.
         """
         origin = dependency.origin_as(OciOrigin)
-        found = self._repositories.find(dependency.name, origin.reference, origin.requested, origin.platform)
+        found = self._repositories.find(origin.reference, origin.requested, origin.platform)
         manifest = found.manifest
         _check_type(origin, found.document.digest, manifest)
         return LockedOci.pinned(
@@ -52,17 +52,17 @@ class OciSource:
             manifest=found.child_digest,
             media_type=found.document.descriptor.media_type,
             artifact_type=manifest.effective_type,
-            layers=self._selected(dependency.name, origin, manifest),
+            layers=self._selected(origin, manifest),
         )
 
     def versions(self, dependency: Dependency) -> list[str]:
         """The tags of the repository."""
-        return self._repositories.tags(dependency.name, dependency.origin_as(OciOrigin).reference)
+        return self._repositories.tags(dependency.origin_as(OciOrigin).reference)
 
     def contents(self, dependency: Dependency, locked: LockedDependency) -> Contents:
         """The manifest, its config and the layers that are laid."""
         reference = dependency.origin_as(OciOrigin).reference
-        return self._repositories.contents(dependency.name, reference, locked_as(locked, LockedOci))
+        return self._repositories.contents(reference, locked_as(locked, LockedOci))
 
     def lay(
         self,
@@ -75,11 +75,11 @@ class OciSource:
         cancellation: Cancellation,
     ) -> tuple[Entry, ...]:
         """The files of `locked` in the empty directory `staging`."""
-        origin, name = dependency.origin_as(OciOrigin), dependency.name
+        origin = dependency.origin_as(OciOrigin)
         entry = locked_as(locked, LockedOci)
 
         def attempt(cancellation: Cancellation) -> tuple[Entry, ...]:
-            document = self._repositories.document(name, origin.reference, entry.manifest or entry.digest)
+            document = self._repositories.document(origin.reference, entry.manifest or entry.digest)
             manifest = document.manifest()
             _check_type(origin, document.digest, manifest)
             options = UnpackOptions(
@@ -89,15 +89,15 @@ class OciSource:
                 jobs=jobs,
                 repository=origin.reference.repository,
             )
-            fetcher = self._repositories.fetcher(name, origin.reference)
+            fetcher = self._repositories.fetcher(origin.reference)
             entries = unpack(manifest, fetcher, staging, options=options, progress=progress, cancellation=cancellation)
             return select(staging, entries, dependency.paths.selection)
 
         return lay_undamaged(attempt, staging, blobs=len(entry.layers), cancellation=cancellation)
 
-    def _selected(self, name: str, origin: OciOrigin, manifest: Manifest) -> tuple[Descriptor, ...]:
+    def _selected(self, origin: OciOrigin, manifest: Manifest) -> tuple[Descriptor, ...]:
         """The layers that will be laid on disk, in the manifest's order."""
-        fetcher = self._repositories.fetcher(name, origin.reference)
+        fetcher = self._repositories.fetcher(origin.reference)
 
         def config() -> bytes:
             if manifest.config is None:

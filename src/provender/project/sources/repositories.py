@@ -6,7 +6,7 @@ cache or is an error.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TypeVar
 
 import msgspec
@@ -48,23 +48,19 @@ class Found(msgspec.Struct, frozen=True):
 
 
 class Repositories:
-    """Access to the repositories of a project's dependencies.
+    """Access to the repositories of a project's dependencies."""
 
-    `private` are storages with credentials of their own, by the name of the dependency that may use them.
-    """
-
-    def __init__(self, storages: Storages, cache: BlobCache, *, private: Mapping[str, Storages] | None = None) -> None:
+    def __init__(self, storages: Storages, cache: BlobCache) -> None:
         self._storages = storages
         self._cache = cache
-        self._private = private or {}
 
-    def find(self, name: str, reference: Reference, requested: Requested, platform: str | None = None) -> Found:
+    def find(self, reference: Reference, requested: Requested, platform: str | None = None) -> Found:
         """What `requested` of the repository means now.
 
         Raises NotFound (no such repository, tag or version; the nearest tags are listed), and what the storage raises.
         A lock is for every machine: this one's platform does not count.
         """
-        storage = self._of(name).open(reference).storage
+        storage = self._storages.open(reference).storage
         tag = _tag(reference, requested, storage)
         document = storage.resolve(requested.digest or tag or "")
         self._keep(document)
@@ -73,36 +69,30 @@ class Repositories:
         self._keep(child)
         return Found(tag, document, child)
 
-    def fetcher(self, name: str, reference: Reference) -> CachedFetcher:
+    def fetcher(self, reference: Reference) -> CachedFetcher:
         """A fetcher of the repository's blobs, which reads the cache first and fills it."""
-        return CachedFetcher(self._origin(name, reference), self._cache)
+        return CachedFetcher(_Origin(self._storages, reference), self._cache)
 
-    def document(self, name: str, reference: Reference, digest: Digest) -> Document:
+    def document(self, reference: Reference, digest: Digest) -> Document:
         """The document of that digest, from the cache or its repository."""
-        origin = self._origin(name, reference)
+        origin = _Origin(self._storages, reference)
         return CachedFetcher(origin, self._cache).document(digest, lambda: origin.resolve(digest))
 
-    def contents(self, name: str, reference: Reference, entry: LockedArtifact) -> Contents:
+    def contents(self, reference: Reference, entry: LockedArtifact) -> Contents:
         """The documents and blobs that `entry` names; its layers are those that are laid, not all there may be."""
-        named = self.document(name, reference, entry.digest)
-        used = named if entry.manifest is None else self.document(name, reference, entry.manifest)
+        named = self.document(reference, entry.digest)
+        used = named if entry.manifest is None else self.document(reference, entry.manifest)
         config = used.manifest().config
         layers = [Descriptor(media_type=x.media_type, digest=x.digest, size=x.size) for x in entry.layers]
         return Contents(
             documents=(named,) if used is named else (named, used),
             blobs=(*([] if config is None else [config.bare]), *layers),
-            fetcher=self.fetcher(name, reference),
+            fetcher=self.fetcher(reference),
         )
 
-    def tags(self, name: str, reference: Reference) -> list[str]:
+    def tags(self, reference: Reference) -> list[str]:
         """All tags of the repository."""
-        return list(self._of(name).open(reference).storage.tags())
-
-    def _of(self, name: str) -> Storages:
-        return self._private.get(name, self._storages)
-
-    def _origin(self, name: str, reference: Reference) -> _Origin:
-        return _Origin(self._of(name), reference)
+        return list(self._storages.open(reference).storage.tags())
 
     def _keep(self, document: Document) -> None:
         """Put the document into the cache, as far as that can be written."""

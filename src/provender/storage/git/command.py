@@ -13,7 +13,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from types import TracebackType
 from typing import IO, Final, Self
 
@@ -51,6 +51,8 @@ _SETTINGS: Final = (
 )
 
 
+# The commands that ask the other side.
+_SPEAKING: Final = frozenset({"fetch", "ls-remote", "lfs"})
 # Older versions do not know the variable.
 _ALONE: Final = {"GIT_NO_LAZY_FETCH": "1", "GIT_ALLOW_PROTOCOL": "none"}
 
@@ -66,7 +68,8 @@ class GitCommand:
     """Runs git. `transports` are the protocols it may use, `environment` is the process's with additions of the caller.
 
     Unless `is_online` it may ask nobody: a partial clone would else fetch whatever it lacks, object by object. `check`
-    is called while git works; if it raises, git is killed, with everything that it started.
+    is called while git works; if it raises, git is killed, with everything that it started. `turn` is taken for as long
+    as a git speaks to the other side.
     """
 
     def __init__(
@@ -75,9 +78,11 @@ class GitCommand:
         *,
         transports: Iterable[str],
         check: Callable[[], None] = lambda: None,
+        turn: Callable[[], AbstractContextManager[None]] = nullcontext,
         timeout_s: float = _TIMEOUT_S,
     ) -> None:
         self._check = check
+        self._turn = turn
         self._timeout_s = timeout_s
         kept = {key: value for key, value in environment.items() if not key.startswith("GIT_") or key.startswith(_KEPT)}
         kept.pop("SSH_ASKPASS", None)
@@ -123,8 +128,9 @@ class GitCommand:
         self, *arguments: str, cwd: str, is_online: bool, stdin: IO[bytes], stdout: IO[bytes], stderr: IO[bytes]
     ) -> int:
         """The exit status of a git that reads and writes these files."""
-        process = self.start(*arguments, cwd=cwd, is_online=is_online, stdin=stdin, stdout=stdout, stderr=stderr)
-        return self._wait(process, arguments)
+        with self._turn() if is_online and not _SPEAKING.isdisjoint(arguments) else nullcontext():
+            process = self.start(*arguments, cwd=cwd, is_online=is_online, stdin=stdin, stdout=stdout, stderr=stderr)
+            return self._wait(process, arguments)
 
     def start(
         self,
