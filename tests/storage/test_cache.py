@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -347,6 +348,23 @@ def test_spoilt_count_is_counted_again(tmp_path: Path, spoil: Callable[[Path], o
     spoil(tmp_path / "usage")
     cache.push(blob(b"c" * 2000), BytesReader(b"c" * 2000))
     assert (tmp_path / "usage").read_bytes() == b"6000"
+
+
+def test_a_count_that_grew_shorter_has_no_old_digits(tmp_path: Path) -> None:
+    cache = BlobCache(tmp_path, max_bytes=11_000)
+    for letter in (b"a", b"b"):
+        cache.push(blob(letter * 5400), BytesReader(letter * 5400))
+    assert (tmp_path / "usage").read_bytes() == b"10800"
+    cache.push(blob(b"c" * 900), BytesReader(b"c" * 900))
+    assert (tmp_path / "usage").read_bytes() == b"6300"
+
+
+def test_a_cache_that_is_deleted_while_it_is_used_is_made_again(tmp_path: Path) -> None:
+    cache = BlobCache(tmp_path / "cache", max_bytes=10_000)
+    cache.push(blob(b"a"), BytesReader(b"a"))
+    shutil.rmtree(tmp_path / "cache")
+    assert read(CachedFetcher(Origin(b"b"), cache).fetch(blob(b"b"))) == b"b"
+    assert cache.exists(blob(b"b"))
 
 
 def test_leftovers_of_killed_processes_are_removed_after_a_day(tmp_path: Path) -> None:

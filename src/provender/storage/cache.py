@@ -199,9 +199,14 @@ class BlobCache:
 
     def _prepare(self, digest: Digest) -> str:
         """The place of an entry, in a directory that exists."""
-        # Every time: somebody may have deleted the cache meanwhile.
-        if not _make(self._where, 0o700):
-            self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # Looked at every time: somebody may have deleted the cache meanwhile.
+        if not self._tidied or not _make(self._shard(digest)):
+            self._make_root()
+            os.makedirs(self._shard(digest), exist_ok=True)
+        return self._place(digest)
+
+    def _make_root(self) -> None:
+        self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
         for name in ("tmp", "locks"):
             _make(f"{self._where}/{name}")
         if not self._tidied:
@@ -209,9 +214,6 @@ class BlobCache:
             if not (self._root / _TAG_FILE).exists():
                 (self._root / _TAG_FILE).write_bytes(_TAG_BYTES)
             self._usage.tidy()
-        if not _make(self._shard(digest)):
-            os.makedirs(self._shard(digest), exist_ok=True)
-        return self._place(digest)
 
     def _drop(self, digest: Digest, file: io.FileIO) -> None:
         """Remove the damaged entry that `file` is; not a good one that took its place meanwhile."""
@@ -296,10 +298,10 @@ class CachedFetcher:
         return document
 
 
-def _make(path: str, mode: int = 0o777) -> bool:
+def _make(path: str) -> bool:
     """True if the directory is there now; False without the one above it."""
     try:
-        os.mkdir(path, mode)
+        os.mkdir(path)
     except FileExistsError:
         return True
     except FileNotFoundError:

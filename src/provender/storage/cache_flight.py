@@ -231,7 +231,8 @@ class _LockedFile:
         self._path = path
         self._final = final
         self._is_there = True
-        os.ftruncate(lock.fileno, 0)
+        if os.fstat(lock.fileno).st_size:  # ext4 hurries with what was emptied, even if it was empty
+            os.ftruncate(lock.fileno, 0)
 
     def write(self, chunk: bytes) -> None:
         """Append `chunk`, all of it."""

@@ -126,10 +126,11 @@ class CacheUsage:
         return int(text) if text.isdigit() else None
 
     def _write(self, total: int) -> None:
-        # Not atomic: whoever reads a damaged count counts again.
-        fd = os.open(f"{self._where}/usage", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _FLAGS, 0o644)
+        # Not atomic: whoever reads a damaged count counts again. Never emptied: ext4 writes a file that was emptied to
+        # the disk when it is closed, which takes a millisecond (its option auto_da_alloc; measured).
+        fd = os.open(f"{self._where}/usage", os.O_WRONLY | os.O_CREAT | _FLAGS, 0o644)
         try:
-            os.write(fd, str(total).encode())
+            os.ftruncate(fd, os.write(fd, str(total).encode()))
         finally:
             os.close(fd)
 
