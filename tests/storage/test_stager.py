@@ -125,3 +125,39 @@ def test_a_blob_is_found_by_its_digest(storage: LayoutStorage | MemoryStorage) -
     with pytest.raises(NotFound):
         storage.find_blob(Digest.of(b"nothing"))
     assert isinstance(storage.find_blob(document.digest), Descriptor)
+
+
+def test_lists_of_referrers_are_kept_under_tags_where_they_are_or_are_asked_for(tmp_path: Path) -> None:
+    layout = LayoutStorage(tmp_path / "layout", create=True)
+    subject, other = manifest("subject"), manifest("other")
+    one, two, three, four = (manifest(name, subject=subject.descriptor) for name in ("1", "2", "3", "4"))
+    tag = fallback_tag(subject.digest)
+    layout.push_document(subject, ["1.0"])
+    layout.push_document(one)
+    assert layout.digest_of(tag) is None
+    layout.tags_referrers = True
+    layout.stage(two)
+    layout.relate({subject.digest: [two.descriptor]})
+    layout.tags_referrers = False
+    layout.push_document(three)
+    layout.stage(four)
+    layout.relate({subject.digest: [four.descriptor]})
+    layout.push_document(manifest("of the other", subject=other.descriptor))
+    listed = [each.digest for each in layout.resolve(tag).index().manifests]
+    assert listed == [two.digest, three.digest, four.digest]
+    assert {each.digest for each in layout.referrers(subject.digest)} == {
+        each.digest for each in (one, two, three, four)
+    }
+    assert layout.digest_of(fallback_tag(other.digest)) is None
+
+
+def test_a_child_that_something_belongs_to_is_in_the_index_of_the_layout(tmp_path: Path) -> None:
+    layout = LayoutStorage(tmp_path / "layout", create=True)
+    children = [manifest("one"), manifest("two")]
+    root, referrer = index(*children), manifest("referrer", subject=children[0].descriptor)
+    for document in (*children, root, referrer):
+        layout.stage(document)
+    layout.relate({children[0].digest: [referrer.descriptor], manifest("elsewhere").digest: []})
+    layout.finish((), [("1.0", root)])
+    entries = json.loads((tmp_path / "layout" / "index.json").read_bytes())["manifests"]
+    assert {entry["digest"] for entry in entries} == {root.digest, referrer.digest, children[0].digest}

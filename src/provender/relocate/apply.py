@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from functools import partial
-from typing import Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
 import msgspec
 
@@ -21,6 +21,7 @@ from provender.relocate.journal import Entry, Journal
 from provender.relocate.plan import Leg, RelocationPlan
 from provender.storage.abilities import Mounter, UploadNotes
 from provender.storage.archive import ArchiveStorage
+from provender.storage.layout import LayoutStorage
 from provender.storage.open import Storages
 from provender.transfer.archive_in import ArchiveCheck
 from provender.transfer.copy import CopyDestination, CopyOptions, Outcome, Report, copy
@@ -28,6 +29,9 @@ from provender.transfer.graph import Graph, Node
 from provender.transfer.plan import PlanDestination, TagChange, listed_tags
 from provender.transfer.pool import Cancellation, run_all
 from provender.transfer.progress import NO_PROGRESS, Progress
+
+if TYPE_CHECKING:
+    from provender.storage.registry import RegistryRepository
 
 __all__ = ["Applied", "ApplyChoices", "Shard", "apply"]
 
@@ -92,6 +96,8 @@ class ApplyChoices(msgspec.Struct, frozen=True, kw_only=True):
     verifier: Verifier | None = None
     is_forced: bool = False
     is_listing_required: bool = True
+    tags_referrers: bool = False
+    """True to list referrers in layouts under fallback tags, too (see `LayoutView`)."""
     jobs: int = 8
 
 
@@ -154,7 +160,7 @@ class _Run:
         if leg.plan.is_empty:
             return Applied(leg=leg, report=Report(outcomes=_present(leg.graph), tags=()))
         writable = self._to.open(Reference.parse(leg.destination), create=True).writable
-        _note_uploads(writable, self._journal.uploads(leg.destination))
+        _prepare(writable, self._journal.uploads(leg.destination), tags_referrers=self._choices.tags_referrers)
         options = CopyOptions(
             jobs=self._choices.jobs,
             mount_from=_neighbours(writable, opened.home()),
@@ -218,10 +224,10 @@ class _Watch:
         """Tags are looked at in every run; there is nothing to note."""
 
 
-def _note_uploads(writable: CopyDestination, notes: UploadNotes) -> None:
-    from provender.storage.registry import RegistryRepository
-
-    if isinstance(writable, RegistryRepository):
+def _prepare(writable: RegistryRepository | LayoutStorage, notes: UploadNotes, *, tags_referrers: bool) -> None:
+    if isinstance(writable, LayoutStorage):
+        writable.tags_referrers = tags_referrers
+    else:
         writable.upload_notes = notes
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
@@ -121,21 +121,31 @@ class LayoutStorage(LayoutView):
 
         with self._locked():
             self._store_document(document)  # again, at no cost: somebody may have deleted it
-            self._change(edit)
+            indexes = self._fallback_indexes(self._tagged_referrer(document))
+            for _, listing in indexes:
+                self._store_document(listing)
+            self._change(lambda index: edit(index).naming_all(indexes))
 
     def stage(self, document: Document) -> None:
         """Store a manifest or index as content, without an entry (see `Stager.stage`)."""
         self._store_document(document)
 
     def relate(self, referrers: Mapping[Digest, Sequence[Descriptor]]) -> list[Digest]:
-        """List stored referrers, as oras does; under the fallback tag what has no subject (see `Stager.relate`)."""
+        """List stored referrers and their subjects, as oras does; under the fallback tag what has no subject (see
+        `Stager.relate`). A child of an index that is not listed is a blob to oras, to which nothing can belong."""
         with self._locked():
             indexes = self._fallback_indexes(referrers)
             for _, document in indexes:
                 self._store_document(document)
             entries = [entry for each in referrers.values() for entry in each]
+            entries += self._subjects_here(referrers)
             self._change(lambda index: index.listing_all(entries).naming_all(indexes))
         return []
+
+    def _subjects_here(self, subjects: Iterable[Digest]) -> Iterator[Descriptor]:
+        for subject in subjects:
+            with suppress(NotFound):
+                yield self.resolve(subject).descriptor
 
     def finish(self, documents: Sequence[Document], tags: Sequence[tuple[str, Document]]) -> None:
         """List documents and point tags at documents, in one change of the index (see `Stager.finish`)."""

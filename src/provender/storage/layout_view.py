@@ -12,9 +12,9 @@ import msgspec
 
 from provender.errors import IntegrityError, InvalidDocument, NotFound, ProvenderError, Unsupported
 from provender.oci import MAX_DOCUMENT_BYTES, Descriptor, Digest, Document
-from provender.oci.media_types import is_document
+from provender.oci.media_types import INDEX, is_document
 from provender.storage.abilities import BlobReader, Listed
-from provender.storage.fallback_index import adding, check_image_index
+from provender.storage.fallback_index import adding, check_image_index, entry_of
 from provender.storage.layout_index import LayoutIndex, fallback_tag
 from provender.storage.verify import VerifiedReader, read_all
 
@@ -33,6 +33,8 @@ class LayoutView(ABC):
 
     def __init__(self, where: str) -> None:
         self._where = where
+        self.tags_referrers = False
+        """True to write lists of referrers under fallback tags, too, which is where regctl looks first."""
         # By digest, so it never grows stale; as large as the index at most.
         self._subjects: dict[Digest, _Referring | None] = {}
         self._grouped: tuple[LayoutIndex, dict[Digest, list[Descriptor]]] | None = None
@@ -115,20 +117,41 @@ class LayoutView(ABC):
         return None if found is None else found.digest
 
     def _fallback_indexes(self, referrers: Mapping[Digest, Sequence[Descriptor]]) -> list[tuple[str, Document]]:
-        """The indexes, by their tags, that are needed for referrers whose manifests do not name their subject."""
+        """The indexes to write, by their tags, for these referrers to be found.
+
+        Referrers whose manifests name no subject need one; the others are in it if it is to be written, or is there:
+        whoever reads it (regctl) takes it for complete.
+        """
         index, found = self._index(), []
         for subject, entries in referrers.items():
-            lone = [entry for entry in entries if self._referring(entry) is None]
-            if lone:
-                tag = fallback_tag(subject)
-                listed = index.by_name(tag)
-                current = None if listed is None else self._document(listed.digest, listed)
-                if current is not None:
-                    check_image_index(current, f"{self._where}:{tag}")
-                changed = adding(current, lone)
-                if changed is not None:
-                    found.append((tag, changed))
+            is_kept = self._is_list_kept(index, subject)
+            wanted = entries if is_kept else [entry for entry in entries if self._referring(entry) is None]
+            if not wanted:
+                continue
+            tag = fallback_tag(subject)
+            listed = index.by_name(tag)
+            current = None if listed is None else self._document(listed.digest, listed)
+            if current is not None:
+                check_image_index(current, f"{self._where}:{tag}")
+            changed = adding(current, wanted)
+            if changed is not None:
+                found.append((tag, changed))
         return found
+
+    def _tagged_referrer(self, document: Document) -> dict[Digest, Sequence[Descriptor]]:
+        """The document by its subject, if the subject's list under the fallback tag is kept."""
+        try:
+            view = document.parse()
+        except (InvalidDocument, Unsupported):
+            return {}  # whatever it is, it can be stored
+        subject = None if view.subject is None else view.subject.digest
+        if subject is None or not self._is_list_kept(self._index(), subject):
+            return {}
+        return {subject: [entry_of(document, view)]}
+
+    def _is_list_kept(self, index: LayoutIndex, subject: Digest) -> bool:
+        listed = index.by_name(fallback_tag(subject))
+        return self.tags_referrers or (listed is not None and listed.media_type == INDEX)
 
     def _referring_to(self, index: LayoutIndex, digest: Digest) -> list[Descriptor]:
         """The documents of the index whose subject is `digest`."""

@@ -50,6 +50,7 @@ if TYPE_CHECKING:
 @click.option(
     "--no-require-listing", is_flag=True, help="Move the tags even if the destination does not list its referrers."
 )
+@click.option("--referrers-tags", is_flag=True, help="In a layout list referrers under tags, too, as regctl does.")
 @side_options
 @jobs_option
 @registry_options
@@ -71,6 +72,7 @@ def command(
     include_foreign: bool,
     no_digest_tags: bool,
     no_require_listing: bool,
+    referrers_tags: bool,
     jobs: int,
     registries: tuple[str, ...],
     plain_http: bool,
@@ -100,6 +102,7 @@ def command(
     """
     from provender.errors import VerificationFailed
     from provender.oci import Platform, Reference
+    from provender.storage.layout import LayoutStorage
     from provender.transfer.discover import DiscoverOptions
     from provender.transfer.plan import PlanOptions, missing
     from provender.transfer.related import Related
@@ -145,6 +148,8 @@ def command(
             show_plan(console, target, plan, narrowed)
             return
         place = to_storages.open(target, create=True).writable
+        if isinstance(place, LayoutStorage):
+            place.tags_referrers = referrers_tags
         check_archive(graph, reading, place)
         try:
             report = _carry_out(console, plan, reading, place, jobs=jobs, lists=not no_require_listing)

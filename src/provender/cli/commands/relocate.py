@@ -80,6 +80,7 @@ class _Doing(msgspec.Struct, frozen=True, kw_only=True):
 
     required: str | None
     policy: Path | None
+    referrers_tags: bool
     force: bool
     no_require_listing: bool
     since: str | None
@@ -99,6 +100,7 @@ class _Doing(msgspec.Struct, frozen=True, kw_only=True):
             verifier=None if self.policy is None else verifier_for(self.policy),
             is_forced=self.force,
             is_listing_required=not self.no_require_listing,
+            tags_referrers=self.referrers_tags,
             jobs=jobs,
         )
 
@@ -171,6 +173,9 @@ def _apply_options(function: _F) -> _F:
             ),
             click.option("--since", metavar="REFERENCE|FILE", help="Into an archive: leave out blobs that are there."),
             click.option("--split", metavar="SIZE", help="Into an archive: in parts of this size, such as 4GiB."),
+            click.option(
+                "--referrers-tags", is_flag=True, help="In layouts list referrers under tags, too, as regctl does."
+            ),
             click.option("--report", "report_file", type=_FILE, help="Write the report to this file."),
             click.option("--attach-report", is_flag=True, help="Attach the report to what was moved."),
         )
