@@ -9,9 +9,11 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from support.registry import Status
 from support.workspace import Workspace, refused
 
 
@@ -129,3 +131,49 @@ def test_a_damaged_archive_is_refused(synced: Workspace, archive: Path) -> None:
     refused(synced.answer("import", archive, "--format", "json"), 65, "digest-mismatch")
     archive.write_bytes(raw[: len(raw) // 2])
     refused(synced.answer("import", archive, "--format", "json"), 65, "archive-truncated")
+
+
+def test_what_belongs_to_an_artifact_travels_to_a_store(synced: Workspace, tmp_path: Path) -> None:
+    digest = synced.lock["good"]["digest"]
+    (synced.directory / "sbom.json").write_text("{}")
+    (synced.directory / "signed").write_text("signed")
+    sbom = synced.answer(
+        "attach", "acme/good:1.0.0", "sbom.json:application/spdx+json", "--artifact-type", "application/spdx+json",
+        "--format", "json",
+    ).json["digest"]  # fmt: skip
+    synced.prepare("attach", f"acme/good@{sbom}", "signed", "--artifact-type", "application/vnd.cncf.notary.signature")
+    synced.prepare("push", f"acme/good:{digest.replace(':', '-')}.sig", "signed")
+    before = synced.answer("discover", "acme/good:1.0.0", "--format", "json").json
+    assert len(_told(before)) == 3
+    archive, store = tmp_path / "all.tar", tmp_path / "store"
+    synced.prepare("export", "-o", archive)
+    leave_alone(synced)
+    synced.prepare("import", archive, "--store", store)
+    there = ("--registry", f"acme=layout:{store}/acme")
+    assert _told(synced.answer("discover", "acme/good:1.0.0", "--format", "json", *there).json) == _told(before)
+    synced.prepare("sync", "--locked", *there)
+
+
+def _told(discovered: dict[str, Any]) -> set[str]:
+    """The digests of everything below."""
+    return {digest for each in discovered["referrers"] for digest in (each["digest"], *_told(each))}
+
+
+@pytest.mark.parametrize(
+    ("options", "documents"), [((), 2), (("--related", "none"), 1), (("--related", "signature"), 1)]
+)
+def test_related_content_is_chosen_as_by_copy(synced: Workspace, options: tuple[str, ...], documents: int) -> None:
+    (synced.directory / "sbom.json").write_text("{}")
+    synced.prepare("attach", "acme/good:1.0.0", "sbom.json", "--artifact-type", "application/spdx+json")
+    told = synced.answer("export", "-o", "x.tar", "--format", "json", *options).json
+    assert told["documents"] == documents
+    synced.registry.requests.clear()
+    synced.prepare("export", "-o", "y.tar", "--offline")
+    assert synced.registry.count() == 0
+
+
+def test_related_content_that_cannot_be_asked_for_is_no_none(synced: Workspace) -> None:
+    synced.registry.fault(("GET", "/referrers/"), action=Status(500), times=99)
+    assert synced.answer("export", "-o", "x.tar").status == 75
+    assert not (synced.directory / "x.tar").exists()
+    synced.prepare("export", "-o", "x.tar", "--related", "none")

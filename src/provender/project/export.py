@@ -32,6 +32,7 @@ from provender.storage.archive_writer import Compression, Part, Writable, archiv
 from provender.storage.verify import CHUNK_BYTES, BytesReader
 from provender.transfer.pool import Cancellation, run_all
 from provender.transfer.progress import NO_PROGRESS, Progress, WatchedReader
+from provender.transfer.related import NONE, Related
 
 __all__ = ["Exported", "export"]
 
@@ -68,12 +69,14 @@ def export(
     out: Writable,
     *,
     compression: Compression = "none",
+    related: Related = NONE,
     jobs: int = 8,
     progress: Progress = NO_PROGRESS,
 ) -> Exported:
     """Write the archive for `lock`, which has to answer `manifest`, to `out`; after an error that has no archive.
 
-    Content that is not in the cache is fetched first, side by side; what the cache does not take is streamed. Raises
+    What of `related` belongs to artifacts of registries comes along. Content that is not in the cache is fetched first,
+    side by side; what the cache does not take is streamed. Raises
     InvalidProject (`lock-stale`, `nothing-to-export`), and what sources raise.
     """
     refuse_stale(manifest, lock, directory)
@@ -86,7 +89,7 @@ def export(
             hint="the manifest alone is enough for inline files and directories that are kept by hand",
         )
     with ExitStack() as stack:
-        work = _Work(manifest, lock, sources, stack, jobs=jobs, progress=progress)
+        work = _Work(manifest, lock, sources, stack, related, jobs=jobs, progress=progress)
         pieces = work.gather(wishes)
         entries = _unique([each for piece in pieces for each in piece.entries])
         parts = _unique_parts([each for piece in pieces for each in piece.parts])
@@ -110,6 +113,7 @@ class _Work:
         lock: Lock,
         sources: Mapping[str, Source],
         stack: ExitStack,
+        related: Related,
         *,
         jobs: int,
         progress: Progress,
@@ -118,6 +122,7 @@ class _Work:
         self._lock = lock
         self._sources = sources
         self._stack = stack
+        self._related = related
         self._jobs = jobs
         self._progress = progress
         self._cancellation = Cancellation()
@@ -139,7 +144,8 @@ class _Work:
             if not isinstance(source, Portable):
                 raise TypeError(f"{dependency.source} is not portable")
             try:
-                return source.contents(dependency, self._lock.dependencies[dependency.name])
+                entry = self._lock.dependencies[dependency.name]
+                return source.contents(dependency, entry, related=self._related)
             except ProvenderError as error:
                 note_place(error, self._manifest, dependency.name)
                 raise
@@ -150,7 +156,7 @@ class _Work:
         """Read every blob once, side by side, which puts it into the cache; the archive is written one by one."""
         fetchers: dict[Digest, tuple[Descriptor, Fetcher]] = {}
         for each in contents:
-            for blob in each.blobs:
+            for blob in (*each.blobs, *each.companions.blobs):
                 fetchers.setdefault(blob.digest, (blob, each.fetcher))
 
         def filling(blob: Descriptor, fetcher: Fetcher) -> Callable[[], None]:
@@ -168,15 +174,19 @@ class _Work:
     def _artifact(self, dependency: Dependency, contents: Contents) -> _Piece:
         entry = self._lock.dependencies[dependency.name]
         named = contents.documents[0].descriptor
-        noted: dict[str, str] = {EXPORT_SOURCE: entry.source}
+        origin = None
         if isinstance(entry, LockedArtifact) and not entry.registry.startswith("layout:"):
-            noted[EXPORT_ORIGIN] = f"{entry.registry}/{entry.repository}"
-            if entry.tag is not None:
-                noted[REF_NAME] = f"{entry.registry}/{entry.repository}:{entry.tag}"
-        listed = msgspec.structs.replace(named.bare, artifact_type=named.artifact_type, annotations=noted)
-        parts = [_document_part(document) for document in contents.documents]
-        parts += [Part(blob, _opening(contents.fetcher, blob)) for blob in contents.blobs]
-        return _Piece((listed,), tuple(parts))
+            origin = f"{entry.registry}/{entry.repository}"
+        tag = entry.tag if isinstance(entry, LockedArtifact) else None
+        entries = [_listed(named, entry.source, origin, tag)]
+        companions = contents.companions
+        for each in companions.documents:
+            tags = each.tags or ((None,) if each.is_named else ())
+            entries += [_listed(each.document.descriptor, entry.source, origin, tag) for tag in tags]
+        documents = [*contents.documents, *(each.document for each in companions.documents)]
+        parts = [_document_part(document) for document in documents]
+        parts += [Part(blob, _opening(contents.fetcher, blob)) for blob in (*contents.blobs, *companions.blobs)]
+        return _Piece(tuple(entries), tuple(parts))
 
     def _tree(self, dependency: Dependency) -> _Piece:
         entry = self._lock.dependencies[dependency.name]
@@ -188,6 +198,16 @@ class _Work:
             note_place(error, self._manifest, dependency.name)
             raise
         return _tree_piece(dependency, entry, place, laid)
+
+
+def _listed(document: Descriptor, source: str, origin: str | None, tag: str | None) -> Descriptor:
+    """The archive's entry of a document, with the repository that it is from, if that is one of a registry."""
+    noted = {EXPORT_SOURCE: source}
+    if origin is not None:
+        noted[EXPORT_ORIGIN] = origin
+        if tag is not None:
+            noted[REF_NAME] = f"{origin}:{tag}"
+    return msgspec.structs.replace(document.bare, artifact_type=document.artifact_type, annotations=noted)
 
 
 def _tree_piece(dependency: Dependency, entry: LockedDependency, place: str, laid: tuple[Entry, ...]) -> _Piece:

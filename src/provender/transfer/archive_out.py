@@ -23,7 +23,7 @@ from provender.transfer.graph import Graph
 from provender.transfer.inventory import INVENTORY_TAG, Inventory
 from provender.transfer.pool import Cancellation, run_all
 
-__all__ = ["ArchiveSource", "Archived", "archive", "blobs_at", "blobs_told", "tags_of"]
+__all__ = ["ArchiveSource", "Archived", "archive", "blobs_at", "blobs_told", "fallback_indexes", "tags_of"]
 
 # Less than this is sent without asking whether it is there, so it has to be in the archive.
 _LEAST_LEFT_OUT: Final = 64 << 10
@@ -86,7 +86,7 @@ def archive(
     for tag, digest in sorted((tags_of(graph) if names is None else names).items()):
         entries.append(_named(graph.documents[digest], tag))
         tagged.add(digest)
-    for subject, document in _fallback_indexes(graph):
+    for subject, document in fallback_indexes(graph):
         documents.append(document)
         entries.append(_named(document, fallback_tag(subject)))
     roots = {root.digest for root in graph.roots}
@@ -122,7 +122,7 @@ def _named(document: Document, tag: str) -> Descriptor:
     return msgspec.structs.replace(document.descriptor, annotations={REF_NAME: tag})
 
 
-def _fallback_indexes(graph: Graph) -> list[tuple[Digest, Document]]:
+def fallback_indexes(graph: Graph) -> list[tuple[Digest, Document]]:
     """Lists for referrers whose manifests do not name their subject."""
     groups: dict[Digest, list[Descriptor]] = {}
     for edge in graph.edges:

@@ -32,6 +32,11 @@ if TYPE_CHECKING:
 @click.option(
     "--compression", type=click.Choice(["none", "zstd"]), default="none", show_default=True, help="Of the archive."
 )
+@click.option(
+    "--related",
+    metavar="all|none|KIND,...",
+    help="What comes along: signature, attestation, sbom, or artifact types.  [default: all; none with --offline]",
+)
 @click.option("--offline", is_flag=True, help="Ask no registry; the cache and layouts have to do.")
 @directory_option
 @jobs_option
@@ -43,6 +48,7 @@ def command(
     lock_path: Path | None,
     output: str,
     compression: Literal["none", "zstd"],
+    related: str | None,
     offline: bool,
     directory: Path | None,
     jobs: int,
@@ -51,8 +57,10 @@ def command(
 ) -> None:
     """Write everything that the lock needs into one OCI layout archive, for a machine without network.
 
-    There, `provender import` reads it and `provender sync --offline` works. The same lock gives the same bytes. Other
-    tools read it as the OCI layout that it is; layers that the project does not lay are left out.
+    There, `provender import` reads it and `provender sync --offline` works. Signatures and all else that refers to the
+    artifacts of registries comes along, for whoever imports into a store. The same lock gives the same bytes, as long
+    as nobody adds to that. Other tools read it as the OCI layout that it is; layers that the project does not lay are
+    left out.
 
     \b
     Example:
@@ -63,8 +71,10 @@ def command(
     from provender.project.export import export
     from provender.project.lock import LOCK_NAME, Lock
     from provender.project.manifest import MANIFEST_NAME, Manifest
+    from provender.transfer.related import Related
 
     console = console_of(ctx)
+    wanted = Related.parse(related or ("none" if offline else "all"))
     project = project_directory(console, lock_path.parent if lock_path is not None else directory)
     path = lock_path or project / LOCK_NAME
     lock = Lock.load(path)
@@ -83,6 +93,7 @@ def command(
             sources,
             out,
             compression=compression,
+            related=wanted,
             jobs=jobs,
             progress=console.progress(),
         )

@@ -15,9 +15,11 @@ from provender.errors import Unsupported
 from provender.oci import Descriptor, Document
 from provender.project.dependency import Dependency
 from provender.project.lock_entry import LockedDependency
+from provender.project.sources.companions import NO_COMPANIONS, Companions
 from provender.storage.abilities import Fetcher
 from provender.transfer.pool import Cancellation
 from provender.transfer.progress import Progress
+from provender.transfer.related import NONE, Related
 
 __all__ = ["Contents", "Portable", "Source", "Versioned", "source_of"]
 
@@ -60,14 +62,16 @@ class Contents(msgspec.Struct, frozen=True):
     blobs: tuple[Descriptor, ...]
     fetcher: Fetcher
     """Gives the blobs, from the cache where it can."""
+    companions: Companions = NO_COMPANIONS
+    """What belongs to it, as far as that was wanted."""
 
 
 @runtime_checkable
 class Portable(Protocol):
     """What a source has besides, if its content is content of a registry and can be carried as it is."""
 
-    def contents(self, dependency: Dependency, locked: LockedDependency) -> Contents:
-        """What has to be there for `locked` to be laid without asking the origin."""
+    def contents(self, dependency: Dependency, locked: LockedDependency, *, related: Related = NONE) -> Contents:
+        """What has to be there to lay `locked` without asking the origin, and what of `related` belongs to that."""
         ...
 
 

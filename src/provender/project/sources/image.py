@@ -17,6 +17,7 @@ from provender.project.sources.repositories import Repositories, lay_undamaged
 from provender.storage.limits import DEFAULT_LIMITS, Limits
 from provender.transfer.pool import Cancellation
 from provender.transfer.progress import Progress
+from provender.transfer.related import NONE, Related
 
 __all__ = ["ImageSource"]
 
@@ -52,10 +53,10 @@ class ImageSource:
         """The tags of the repository."""
         return self._repositories.tags(dependency.origin_as(ImageOrigin).reference)
 
-    def contents(self, dependency: Dependency, locked: LockedDependency) -> Contents:
+    def contents(self, dependency: Dependency, locked: LockedDependency, *, related: Related = NONE) -> Contents:
         """The manifest, its config and the layers."""
         reference = dependency.origin_as(ImageOrigin).reference
-        return self._repositories.contents(reference, locked_as(locked, LockedImage))
+        return self._repositories.contents(reference, locked_as(locked, LockedImage), related)
 
     def lay(
         self,

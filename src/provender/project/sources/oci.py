@@ -22,6 +22,7 @@ from provender.storage.limits import DEFAULT_LIMITS, Limits
 from provender.storage.verify import read_all
 from provender.transfer.pool import Cancellation
 from provender.transfer.progress import Progress
+from provender.transfer.related import NONE, Related
 
 __all__ = ["OciSource"]
 
@@ -59,10 +60,10 @@ class OciSource:
         """The tags of the repository."""
         return self._repositories.tags(dependency.origin_as(OciOrigin).reference)
 
-    def contents(self, dependency: Dependency, locked: LockedDependency) -> Contents:
+    def contents(self, dependency: Dependency, locked: LockedDependency, *, related: Related = NONE) -> Contents:
         """The manifest, its config and the layers that are laid."""
         reference = dependency.origin_as(OciOrigin).reference
-        return self._repositories.contents(reference, locked_as(locked, LockedOci))
+        return self._repositories.contents(reference, locked_as(locked, LockedOci), related)
 
     def lay(
         self,

@@ -17,11 +17,13 @@ from provender.oci import Descriptor, Digest, Document, Manifest, Platform, Refe
 from provender.project.lock_entry import LockedArtifact
 from provender.project.origin import Requested
 from provender.project.sources import Contents
+from provender.project.sources.companions import NO_COMPANIONS, companions_of
 from provender.project.sources.emptying import empty
 from provender.storage.abilities import BlobReader, TagLister
 from provender.storage.cache import BlobCache, CachedFetcher
 from provender.storage.open import Storages
 from provender.transfer.pool import Cancellation
+from provender.transfer.related import Related
 from provender.versions import Range, nearest
 from provender.versions import select as newest
 
@@ -78,16 +80,24 @@ class Repositories:
         origin = _Origin(self._storages, reference)
         return CachedFetcher(origin, self._cache).document(digest, lambda: origin.resolve(digest))
 
-    def contents(self, reference: Reference, entry: LockedArtifact) -> Contents:
-        """The documents and blobs that `entry` names; its layers are those that are laid, not all there may be."""
+    def contents(self, reference: Reference, entry: LockedArtifact, related: Related) -> Contents:
+        """The documents and blobs that `entry` names, and what of `related` belongs to them.
+
+        Its layers are those that are laid, not all there may be.
+        """
         named = self.document(reference, entry.digest)
         used = named if entry.manifest is None else self.document(reference, entry.manifest)
         config = used.manifest().config
         layers = [Descriptor(media_type=x.media_type, digest=x.digest, size=x.size) for x in entry.layers]
+        documents = (named,) if used is named else (named, used)
+        companions = NO_COMPANIONS
+        if not related.is_none:
+            companions = companions_of(self._storages.open(reference).storage, documents, related)
         return Contents(
-            documents=(named,) if used is named else (named, used),
+            documents=documents,
             blobs=(*([] if config is None else [config.bare]), *layers),
             fetcher=self.fetcher(reference),
+            companions=companions,
         )
 
     def tags(self, reference: Reference) -> list[str]:
