@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from provender.storage.split_files import FilePart, SplitFile
     from provender.transfer.archive_out import Archived, ArchiveSource
     from provender.transfer.graph import Graph
+    from provender.transfer.progress import Progress
 
 __all__ = [
     "archive_path",
@@ -143,16 +144,18 @@ def refuse_existing(path: Path, *, is_split: bool, is_forced: bool) -> None:
             )
 
 
-def check_archive(graph: Graph, reading: Opened, destination: Fetcher) -> None:
+def check_archive(graph: Graph, reading: Opened, destination: Fetcher, *, progress: Progress | None = None) -> None:
     """Verify every byte of an archive that is copied from, and that the destination has what a delta lacks.
 
     Nothing for any other source. Raises IntegrityError, or NotFound (`delta-incomplete`).
     """
     from provender.storage.archive import ArchiveStorage
     from provender.transfer.archive_in import ArchiveCheck
+    from provender.transfer.progress import NO_PROGRESS
 
     if isinstance(reading.storage, ArchiveStorage):
-        ArchiveCheck(reading.storage, where=reading.location).check(graph, destination)
+        check = ArchiveCheck(reading.storage, where=reading.location, progress=progress or NO_PROGRESS)
+        check.check(graph, destination)
 
 
 def _show(console: Console, graph: Graph, path: Path, written: Archived, parts: tuple[FilePart, ...]) -> None:

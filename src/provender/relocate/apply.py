@@ -149,9 +149,8 @@ class _Run:
             opened = self._from.open(Reference.parse(leg.source))
             if isinstance(opened.storage, ArchiveStorage) and not leg.plan.is_empty:
                 file = opened.storage.file
-                check = checks.setdefault(
-                    file, ArchiveCheck(opened.storage, where=file, cancellation=self.cancellation)
-                )
+                made = ArchiveCheck(opened.storage, where=file, progress=self._progress, cancellation=self.cancellation)
+                check = checks.setdefault(file, made)
                 check.check(leg.graph, self._to.open(Reference.parse(leg.destination), create=True).writable)
 
     def leg(self, leg: Leg) -> Applied:

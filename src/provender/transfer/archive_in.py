@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterator
 from typing import Final, Protocol
 
 from provender.errors import IntegrityError, NotFound
 from provender.oci import EMPTY_DESCRIPTOR, Descriptor, Digest
-from provender.storage.abilities import BlobReader, Fetcher
+from provender.storage.abilities import Fetcher
 from provender.transfer.graph import Graph
 from provender.transfer.pool import Cancellation
+from provender.transfer.progress import NO_PROGRESS, Progress
 
 __all__ = ["ArchiveCheck"]
 
 _MOST_SHOWN: Final = 20
+_CHUNK_BYTES: Final = 1 << 20
 
 
 class _Archive(Fetcher, Protocol):
@@ -23,10 +25,18 @@ class _Archive(Fetcher, Protocol):
 class ArchiveCheck:
     """Verifies what graphs need of an archive, each blob once however many of them have it."""
 
-    def __init__(self, archive: _Archive, *, where: str, cancellation: Cancellation | None = None) -> None:
+    def __init__(
+        self,
+        archive: _Archive,
+        *,
+        where: str,
+        progress: Progress = NO_PROGRESS,
+        cancellation: Cancellation | None = None,
+    ) -> None:
         self._archive = archive
         self._where = where
-        self._cancellation = cancellation
+        self._progress = progress
+        self._cancellation = cancellation or Cancellation()
         self._verified: set[Digest] = set()
 
     def check(self, graph: Graph, destination: Fetcher) -> None:
@@ -35,28 +45,25 @@ class ArchiveCheck:
         Documents were verified when they were read. Raises IntegrityError for the first wrong byte, which names the
         part of the archive that it is in if that can be told; NotFound (`delta-incomplete`) for what is nowhere.
         """
+        wanted = [each for each in _wanted(graph) if each.digest not in self._verified]
+        task = self._progress.start("verifying the archive", sum(each.size for each in wanted))
         try:
-            absent = [content for content in self._wanted(graph) if not self._is_whole(content)]
+            absent = [content for content in wanted if not self._is_whole(content, task)]
         except IntegrityError:
             self._archive.blame()
             raise
+        self._progress.done(task)
         lacking = [each for each in absent if not destination.exists(each)]
         if lacking:
             raise self._incomplete(lacking)
 
-    def _wanted(self, graph: Graph) -> Iterable[Descriptor]:
-        for node in graph.blobs:
-            if node.descriptor.data is None and node.digest != EMPTY_DESCRIPTOR.digest:
-                yield node.content
-
-    def _is_whole(self, content: Descriptor) -> bool:
-        if self._cancellation is not None:
-            self._cancellation.check()
-        if content.digest in self._verified:
-            return True
+    def _is_whole(self, content: Descriptor, task: int) -> bool:
+        self._cancellation.check()
         try:
             with self._archive.fetch(content) as reader:
-                _drain(reader)
+                while chunk := reader.read(_CHUNK_BYTES):
+                    self._progress.advance(task, len(chunk))
+                    self._cancellation.check()
         except NotFound:
             return False
         self._verified.add(content.digest)
@@ -74,6 +81,7 @@ class ArchiveCheck:
         )
 
 
-def _drain(reader: BlobReader) -> None:
-    while reader.read(1 << 20):
-        pass
+def _wanted(graph: Graph) -> Iterator[Descriptor]:
+    for node in graph.blobs:
+        if node.descriptor.data is None and node.digest != EMPTY_DESCRIPTOR.digest:
+            yield node.content

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from provender.transfer.discover import DiscoverOptions, Start
     from provender.transfer.graph import Graph
     from provender.transfer.plan import Plan, PlanDestination
+    from provender.transfer.progress import Progress
 
 
 @click.command("copy")
@@ -150,9 +151,10 @@ def command(
         place = to_storages.open(target, create=True).writable
         if isinstance(place, LayoutStorage):
             place.tags_referrers = referrers_tags
-        check_archive(graph, reading, place)
+        progress = console.progress()
+        check_archive(graph, reading, place, progress=progress)
         try:
-            report = _carry_out(console, plan, reading, place, jobs=jobs, lists=not no_require_listing)
+            report = _carry_out(plan, reading, place, progress, jobs=jobs, lists=not no_require_listing)
         except VerificationFailed as error:
             raise error.at(target.name) from None
     console.stop_progress()
@@ -251,11 +253,11 @@ def _writing(storages: Storages, target: Reference, *, is_archive: bool, dry_run
 
 
 def _carry_out(
-    console: Console, plan: Plan, reading: Opened, destination: CopyDestination, *, jobs: int, lists: bool
+    plan: Plan, reading: Opened, destination: CopyDestination, progress: Progress, *, jobs: int, lists: bool
 ) -> Report:
     from provender.storage.abilities import Mounter
     from provender.transfer.copy import CopyOptions, copy
 
     name = destination.neighbour(reading.home()) if isinstance(destination, Mounter) else None
     options = CopyOptions(jobs=jobs, mount_from=(name,) if name else (), is_listing_required=lists)
-    return copy(plan, reading.storage, destination, options=options, progress=console.progress())
+    return copy(plan, reading.storage, destination, options=options, progress=progress)
