@@ -94,7 +94,9 @@ def write_archive_file(
     refuse_existing(path, is_split=split is not None, is_forced=force)
     without: frozenset[Digest] = frozenset() if since is None else there(graph, *since, jobs=jobs)
     with opened_archive(path, split) as file:
-        written = archive(graph, source, file, without=without, compression=compression_of(path))
+        written = archive(
+            graph, source, file, without=without, compression=compression_of(path), progress=console.progress()
+        )
         parts = file.commit() or ()
     console.stop_progress()
     _show(console, graph, path, written, parts)

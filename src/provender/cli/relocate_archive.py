@@ -47,6 +47,7 @@ def write_relocated(
             without=without,
             compression=compression_of(path),
             names=packed.names,
+            progress=console.progress(),
         )
         parts = file.commit() or ()
     console.stop_progress()

@@ -22,6 +22,7 @@ from provender.storage.verify import BytesReader
 from provender.transfer.graph import Graph
 from provender.transfer.inventory import INVENTORY_TAG, Inventory
 from provender.transfer.pool import Cancellation, run_all
+from provender.transfer.progress import NO_PROGRESS, Progress, WatchedReader
 
 __all__ = ["ArchiveSource", "Archived", "archive", "blobs_at", "blobs_told", "fallback_indexes", "tags_of"]
 
@@ -74,6 +75,7 @@ def archive(
     without: frozenset[Digest] = frozenset(),
     compression: Compression = "none",
     names: Mapping[str, Digest] | None = None,
+    progress: Progress = NO_PROGRESS,
 ) -> Archived:
     """Write `graph` as an archive to `out`, without these blobs; every byte is verified on its way.
 
@@ -104,9 +106,14 @@ def archive(
     entries.append(_named(inventory, INVENTORY_TAG))
     parts = [Part(each.descriptor, partial(BytesReader, each.raw)) for each in documents]
     kept = [node for node in graph.blobs if node.digest not in without]
-    parts += [Part(node.content, _opening(source, node.descriptor, node.content)) for node in kept]
+    task = progress.start("the archive", sum(node.descriptor.size for node in kept))
+    parts += [
+        Part(node.content, partial(_watched, _opening(source, node.descriptor, node.content), progress, task))
+        for node in kept
+    ]
     parts += [Part(descriptor, partial(BytesReader, content)) for descriptor, content in blobs]
     write_archive(out, entries, parts, compression=compression)
+    progress.done(task)
     size = sum(part.descriptor.size for part in parts)
     return Archived(documents=len(documents), blobs=len(kept), content_bytes=size, left_out=left_out)
 
@@ -137,3 +144,7 @@ def _opening(source: Fetcher, described: Descriptor, content: Descriptor) -> Cal
     if embedded is None and described.digest == EMPTY_DESCRIPTOR.digest:
         embedded = EMPTY_BYTES
     return partial(source.fetch, content) if embedded is None else partial(BytesReader, embedded)
+
+
+def _watched(open_content: Callable[[], BlobReader], progress: Progress, task: int) -> BlobReader:
+    return WatchedReader(open_content(), progress, task, Cancellation())
