@@ -6,6 +6,7 @@ import base64
 import gzip
 import hashlib
 import io
+import shutil
 import stat
 import zipfile
 from collections.abc import Iterator
@@ -22,6 +23,9 @@ from provender.errors import (
     Unauthorized,
     Unavailable,
 )
+from provender.project.lock import LOCK_NAME, Lock
+from provender.project.manifest import MANIFEST_NAME, Manifest
+from provender.project.outlook import Outlook, look_out
 from support.archives import archive, file
 from support.files_server import FilesServer
 from support.local_project import LocalProject
@@ -257,3 +261,30 @@ def test_what_is_wrong_in_the_manifest_is_told_with_its_place(
     assert "provender.yaml:" in (caught.value.where or "")
     assert "secret" not in str(caught.value)
     assert project.look() == before
+
+
+def _outlook(project: LocalProject) -> tuple[Outlook, ...]:
+    manifest = Manifest.load(project.directory / MANIFEST_NAME)
+    lock = Lock.load(project.directory / LOCK_NAME) or Lock()
+    return look_out(manifest, lock, project.sources())
+
+
+def test_what_the_server_still_has_is_not_sent_again(project: LocalProject, server: FilesServer) -> None:
+    server.files["/a.txt"], server.has_etags = b"alpha" * 1000, True
+    project.depend(a={"http": f"{server.url}/a.txt"})
+    project.sync()
+    server.sent_bytes = 0
+    assert [each.is_current for each in _outlook(project)] == [True]
+    assert (server.sent_bytes, len(server.asked)) == (0, 2)
+    server.files["/a.txt"] = b"beta" * 1000
+    assert [each.is_update for each in _outlook(project)] == [True]
+    assert server.sent_bytes == 4000
+
+
+def test_what_the_cache_has_lost_is_sent_again(project: LocalProject, server: FilesServer) -> None:
+    server.files["/a.txt"], server.has_etags = b"alpha" * 1000, True
+    project.depend(a={"http": f"{server.url}/a.txt"})
+    project.sync()
+    shutil.rmtree(project.cache.root / "blobs")
+    assert [each.is_current for each in _outlook(project)] == [True]
+    assert server.sent_bytes == 10000

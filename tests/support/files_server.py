@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -19,6 +20,8 @@ class FilesServer:
         self.statuses: dict[str, int] = {}
         self.redirects: dict[str, str] = {}
         self.login: str | None = None
+        self.has_etags = False
+        self.sent_bytes = 0
         self.asked: list[tuple[str, Mapping[str, str]]] = []
         outer = self
 
@@ -28,10 +31,16 @@ class FilesServer:
             def do_GET(self) -> None:
                 outer.asked.append((self.path, {key.lower(): value for key, value in self.headers.items()}))
                 status, headers, body = outer.answer(self.path, self.headers.get("Authorization"))
+                if outer.has_etags and status == 200:
+                    headers = {**headers, "ETag": f'"{hashlib.sha256(body).hexdigest()[:16]}"'}
+                    if self.headers.get("If-None-Match") == headers["ETag"]:
+                        status, body = 304, b""
+                outer.sent_bytes += len(body)
                 self.send_response(status)
                 for name, value in headers.items():
                     self.send_header(name, value)
-                self.send_header("Content-Length", str(len(body)))
+                if status != 304:
+                    self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body)
 

@@ -29,6 +29,7 @@ __all__ = ["Download", "FileSink", "Sink", "WebClient", "basic_authorization"]
 
 _CHUNK_BYTES: Final = 1 << 20
 _MAX_URL: Final = 4096
+_MAX_ETAG: Final = 1024
 _CONTENT_RANGE: Final = re.compile(r"bytes (\d{1,18})-")
 
 
@@ -46,6 +47,14 @@ class Download(msgspec.Struct, frozen=True, kw_only=True):
     headers: Mapping[str, str]
     size_bytes: int
     sha256: str
+    is_unchanged: bool = False
+    """Nothing came: it is still what has the `unless` that was given."""
+
+    @property
+    def etag(self) -> str | None:
+        """What tells this very content from any other at this address (RFC 9110, 8.8.3); a weak one does not."""
+        etag = self.headers.get("etag", "")
+        return etag if etag.startswith('"') and len(etag) <= _MAX_ETAG and etag.isprintable() else None
 
 
 class WebClient:
@@ -74,9 +83,12 @@ class WebClient:
         limit_bytes: int,
         authorization: str | None = None,
         accept: str = "*/*",
+        unless: str | None = None,
         tick: Callable[[int], None] | None = None,
     ) -> Download:
         """The body of `url`, written to `sink`. `tick` hears of each piece's size, and may raise to end it.
+
+        `unless` is the `etag` of what is known already: if it is still that, nothing is written (`is_unchanged`).
 
         Raises NotFound, Unauthorized, Denied, RateLimited or Unavailable by the status, IntegrityError (code
         `too-large`) for a body over the limit, InvalidProject for what is no http or https URL.
@@ -94,6 +106,8 @@ class WebClient:
         headers = {"Accept": accept}
         if authorization is not None:
             headers["Authorization"] = authorization
+        if unless is not None:
+            headers["If-None-Match"] = unless
         request = Request(method="GET", url=url, headers=headers)
         where = f"GET {shown_url(url)}"
         body = _Body(sink, limit_bytes, tick)
@@ -239,6 +253,10 @@ def _attempt(wire: Wire, request: Request, body: _Body) -> _Result:
         hop.response.close()
         body.forget()
         return _attempt(wire, request, body)
+    if hop.status == 304 and "If-None-Match" in request.headers:
+        hop.response.close()
+        same = Download(url=hop.url, headers=hop.headers, size_bytes=0, sha256="", is_unchanged=True)
+        return _Result(200, hop.headers, download=same)
     if hop.status != 200 and not (asked and hop.status == 206):
         answer = hop.answer(_CHUNK_BYTES)
         return _Result(hop.status, hop.headers, printable(answer.body.decode("utf-8", "replace"), 300))

@@ -34,7 +34,8 @@ def command(
     """List what `update` would move, and tags that name something else than when they were locked.
 
     Exit status 1 if there is anything. A newer version that provender.yaml does not allow is shown beside it as the
-    latest; with -v also where nothing else is to be said.
+    latest; with -v also where nothing else is to be said. A file of a web server is downloaded to be compared, unless
+    the server tells by an ETag that it is still the one in the cache.
 
     \b
     Example:

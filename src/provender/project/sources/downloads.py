@@ -5,10 +5,12 @@ Project layer, over the web client. A file whose digest is known is asked for on
 
 from __future__ import annotations
 
+import hashlib
 import os
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Final, Protocol
 from urllib.parse import urlsplit
 
@@ -21,7 +23,7 @@ from provender.storage.abilities import BlobReader
 from provender.storage.cache import BlobCache
 from provender.storage.registry.redact import shown_url
 from provender.storage.verify import VerifiedReader
-from provender.storage.web import FileSink, WebClient
+from provender.storage.web import Download, FileSink, WebClient
 from provender.transfer.pool import Cancellation
 from provender.transfer.progress import NO_PROGRESS, Progress, WatchedReader
 
@@ -37,6 +39,23 @@ class _Named(Protocol):
 
 _OCTETS: Final = "application/octet-stream"
 _MAX_FILE_BYTES: Final = 64 << 30
+
+
+class _Seen(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a server gave at an address, and by which name it knows that. The address itself may be a secret."""
+
+    etag: str
+    sha256: str
+    size_bytes: int
+
+    @property
+    def descriptor(self) -> Descriptor:
+        return _descriptor(self.sha256, self.size_bytes)
+
+
+# Made here, for two threads that meet a type for the first time at once are too much for msgspec.
+_SEEN: Final = msgspec.json.Decoder(_Seen)
+_MAX_SEEN_BYTES: Final = 1 << 16
 
 
 class Watch(msgspec.Struct, frozen=True):
@@ -68,7 +87,10 @@ class Downloads:
             known = _descriptor(sha256, size_bytes)
             if self._cache.exists(known):
                 return known
-        with self._spooled(name, url, sha256=sha256, accept=accept, watch=Watch()) as (_, found):
+        seen = self._seen(url)
+        if seen is not None and sha256 not in (None, seen.sha256):
+            seen = None
+        with self._spooled(name, url, sha256=sha256, accept=accept, watch=Watch(), seen=seen) as (_, found):
             return found
 
     @contextmanager
@@ -98,9 +120,12 @@ class Downloads:
 
     @contextmanager
     def _spooled(
-        self, name: str, url: str, *, sha256: str | None, accept: str, watch: Watch
+        self, name: str, url: str, *, sha256: str | None, accept: str, watch: Watch, seen: _Seen | None = None
     ) -> Iterator[tuple[_Named, Descriptor]]:
-        """The file at `url` in a temporary file; a copy of it is in the cache, as far as that can be written."""
+        """The file at `url` in a temporary file; a copy of it is in the cache, as far as that can be written.
+
+        If it is still the one that was `seen`, which the cache has, the temporary file is empty.
+        """
         web = self._asked(url)
         task = watch.progress.start(os.path.basename(urlsplit(url).path) or name, None)
 
@@ -115,16 +140,45 @@ class Downloads:
                 limit_bytes=_MAX_FILE_BYTES,
                 authorization=self._logins.authorization(url),
                 accept=accept,
+                unless=None if seen is None else seen.etag,
                 tick=tick,
             )
+            if found.is_unchanged and seen is not None:
+                watch.progress.done(task)
+                yield file, seen.descriptor
+                return
             if sha256 is not None and found.sha256 != sha256:
                 raise _other_content(url, f"the sha256 {found.sha256}", sha256)
             descriptor = _descriptor(found.sha256, found.size_bytes)
             # Without a cache that can be written the file is still here.
             with suppress(OSError), _again(file, descriptor) as reader:
                 self._cache.push(descriptor, reader)
+                self._note(url, found)
             watch.progress.done(task)
             yield file, descriptor
+
+    def _seen(self, url: str) -> _Seen | None:
+        """What this user was given at `url` before, if the server can tell whether that is still so."""
+        try:
+            with open(self._place(url), "rb") as file:
+                seen = _SEEN.decode(file.read(_MAX_SEEN_BYTES))
+        except (OSError, ValueError, msgspec.MsgspecError):
+            return None
+        return seen if self._cache.exists(seen.descriptor) else None
+
+    def _note(self, url: str, found: Download) -> None:
+        place = self._place(url)
+        if found.etag is None:
+            place.unlink(missing_ok=True)
+            return
+        from provender.storage.files import write_atomically
+
+        place.parent.mkdir(parents=True, exist_ok=True)
+        seen = _Seen(etag=found.etag, sha256=found.sha256, size_bytes=found.size_bytes)
+        write_atomically(place, msgspec.json.encode(seen), mode=0o600, durable=False)
+
+    def _place(self, url: str) -> Path:
+        return self._cache.root / "seen" / hashlib.sha256(url.encode("utf-8", "surrogateescape")).hexdigest()
 
     def _asked(self, url: str) -> WebClient:
         if self._is_offline:
