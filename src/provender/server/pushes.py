@@ -183,13 +183,13 @@ async def _pump(call: Call, upload: Upload, limit: int) -> None:
                 # One lot is hashed and written by a thread while the next one arrives.
                 if running is not None:
                     await running
-                running = loop.create_task(call.run(partial(upload.write, pieces)))
+                running = loop.create_task(call.run(partial(upload.write_lot, pieces)))
                 pieces, waiting = [], 0
     finally:
         if running is not None:
             await running
         if waiting > _INLINE_BYTES:
-            await call.run(partial(upload.write, pieces))
+            await call.run(partial(upload.write_lot, pieces))
         elif pieces:
             upload.write(pieces)
 

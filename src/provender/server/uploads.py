@@ -10,9 +10,10 @@ import hashlib
 import os
 import secrets
 import shutil
+import threading
 import time
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -31,6 +32,7 @@ _LOCK_WAIT_S: Final = 30.0
 _ATTEMPTS: Final = 8
 # From so many bytes on the disk is set to work, so that sealing a large blob need not wait for all of it.
 _WRITE_BACK_BYTES: Final = 16 << 20
+_WORTH_A_THREAD_BYTES: Final = 1 << 20
 
 
 class _Mark(NamedTuple):
@@ -54,15 +56,39 @@ class Upload:
 
     def write(self, pieces: Iterable[bytes | memoryview]) -> None:
         """Append the pieces to the file and the hash, each while the processor still has it in its cache."""
-        fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
-        try:
+        with self._opened() as fd:
             for piece in pieces:
-                rest = memoryview(piece)
-                while rest:
-                    rest = rest[os.write(fd, rest) :]
+                _write_all(fd, piece)
                 self._hasher.update(piece)
                 self.size += len(piece)
             self._write_back(fd)
+
+    def write_lot(self, pieces: Sequence[bytes]) -> None:
+        """Append what was gathered; it has left the cache, so file and hash get it side by side if it is large."""
+        total = sum(map(len, pieces))
+        if total < _WORTH_A_THREAD_BYTES:
+            self.write(pieces)
+            return
+        hashing = threading.Thread(target=self._hash, args=(pieces,), daemon=True)
+        hashing.start()
+        try:
+            with self._opened() as fd:
+                for piece in pieces:
+                    _write_all(fd, piece)
+                self.size += total
+                self._write_back(fd)
+        finally:
+            hashing.join()
+
+    def _hash(self, pieces: Sequence[bytes]) -> None:
+        for piece in pieces:
+            self._hasher.update(piece)
+
+    @contextmanager
+    def _opened(self) -> Iterator[int]:
+        fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+        try:
+            yield fd
         finally:
             os.close(fd)
 
@@ -207,6 +233,12 @@ def remove_leftovers(scratch: Path) -> int:
                 removed += 1
     _remove_if_empty(area)
     return removed
+
+
+def _write_all(fd: int, piece: bytes | memoryview) -> None:
+    rest = memoryview(piece)
+    while rest:
+        rest = rest[os.write(fd, rest) :]
 
 
 def _claim(area: Path) -> tuple[Path, FileLock]:
