@@ -12,18 +12,20 @@ import time
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
 import msgspec
 
-from provender.artifact.tree import Entry
 from provender.errors import Conflict, InvalidProject, ProvenderError
-from provender.project.dependency import check_destination
-from provender.project.drift import Kept, kept_by
-from provender.project.lock import LockedDependency
 from provender.project.stat_index import JOURNAL_FILE
 from provender.project.state import STATE_DIRECTORY, TICK_NS, DestinationState
 from provender.project.swap import discard, staging_name
+
+# A dialect needs the directories alone: the models of a project would be half of its start.
+if TYPE_CHECKING:
+    from provender.artifact.tree import Entry
+    from provender.project.drift import Kept
+    from provender.project.lock import LockedDependency
 
 __all__ = ["Staged", "Staging", "carry_over", "settle"]
 
@@ -38,6 +40,8 @@ class Staged(msgspec.Struct, frozen=True, kw_only=True):
 
     def record(self, locked: LockedDependency, *, keep: tuple[str, ...]) -> DestinationState:
         """The state of the destination once this directory is there; renaming changes nothing of it."""
+        from provender.project.drift import kept_by
+
         if locked.tree is None:
             raise InvalidProject(f"the tree of {locked.to} is not known", code="unresolved")
         return DestinationState.record(
@@ -184,6 +188,8 @@ def _journal(root: str) -> Path:
 
 
 def _is_destination(text: str) -> bool:
+    from provender.project.dependency import check_destination
+
     try:
         return check_destination(text) == text
     except ProvenderError:
