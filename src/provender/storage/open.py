@@ -17,6 +17,7 @@ from provender.errors import ProvenderError, Unavailable, Unsupported
 from provender.locations import Connection, Locations, Place, Route, Site
 from provender.oci import Reference
 from provender.storage.attempts import Health
+from provender.storage.open_archives import OpenArchives, in_archive
 
 if TYPE_CHECKING:
     from provender.storage.archive import ArchiveStorage
@@ -115,7 +116,7 @@ class Storages:
         self._health = Health()
         self._clients: dict[_Peer, RegistryClient] = {}
         self._layouts: dict[Path, LayoutStorage] = {}
-        self._archives: dict[Path, ArchiveStorage] = {}
+        self._archives = OpenArchives(environ)
         self._lock = threading.RLock()
 
     @property
@@ -169,10 +170,7 @@ class Storages:
             transport, self._own_transport = self._own_transport, None
             self._clients.clear()
             self._layouts.clear()
-            archives = list(self._archives.values())
-            self._archives.clear()
-        for archive in archives:
-            archive.close()
+        self._archives.close()
         if transport is not None:
             transport.close()
 
@@ -239,12 +237,11 @@ class Storages:
         if place.store is not None:
             return self._in_store(place.store, place.repository, create=create)
         path = place.layout or Path(reference.registry)
-        archive, repository = _in_archive(path)
+        archive, repository = in_archive(path)
         if archive is not None:
             if create:
                 raise _read_only(reference, str(place))
-            opened = self._archive(archive)
-            return opened.repository(repository) if repository else opened
+            return self._archives.open(archive, repository)
         return self._layout(path, create=create)
 
     def _tell_of_plain_http(self, place: Place) -> None:
@@ -303,21 +300,6 @@ class Storages:
 
         return self._remembered(path, lambda: LayoutStorage(path, create=create))
 
-    def _archive(self, path: Path) -> ArchiveStorage:
-        """One object for each archive as it is now: its table, and its temporary file if it needs one, are made once.
-
-        One that was replaced stays as it is for those who have it.
-        """
-        from provender.storage.archive import ArchiveStorage
-        from provender.storage.cache import default_cache_root
-
-        with self._lock:
-            storage = self._archives.get(path)
-            if storage is None or not storage.is_current():
-                storage = ArchiveStorage(path, scratch=default_cache_root(self._environ))
-                self._archives[path] = storage
-            return storage
-
     def _remembered(self, path: Path, make: Callable[[], LayoutStorage]) -> LayoutStorage:
         """One object for each directory, so that threads share its lock and what it read."""
         with self._lock:
@@ -349,28 +331,6 @@ class Storages:
 
             self._credentials = CredentialStore(self._environ)
         return self._credentials
-
-
-def _stored(path: Path) -> Path:
-    """Where an archive lies: itself, or in parts, by their list or by the first of them."""
-    if not path.exists():
-        from provender.storage.split_files import first_part, parts_list
-
-        for name in (parts_list(path), first_part(path)):
-            if name.is_file():
-                return name
-    return path
-
-
-def _in_archive(path: Path) -> tuple[Path | None, str]:
-    """The archive that a path names, and the repository in it behind the file's name; None for a directory."""
-    for place in (path, *path.parents):
-        found = _stored(place)
-        if found.is_file():
-            return found, "" if place == path else path.relative_to(place).as_posix()
-        if place.exists():
-            break
-    return None, ""
 
 
 def _hurried(policy: RetryPolicy | None) -> RetryPolicy:
