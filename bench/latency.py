@@ -38,7 +38,8 @@ class Relay:
         inner_reader, inner_writer = await asyncio.open_connection(self._host, self._port)
         hear = self._listener() if self._listener else None
         up, down = self._pass(reader, inner_writer, hear), self._pass(inner_reader, writer, None)
-        await asyncio.gather(up, down, return_exceptions=True)
+        with contextlib.suppress(asyncio.CancelledError):  # the end of the relay
+            await asyncio.gather(up, down, return_exceptions=True)
 
     async def _pass(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, hear: Callable[[bytes], None] | None
@@ -46,13 +47,16 @@ class Relay:
         queue: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(_QUEUE)
         sender = asyncio.create_task(self._send(queue, writer))
         clock = asyncio.get_running_loop()
-        while chunk := await _read(reader):
-            self.bytes += len(chunk)
-            if hear is not None:
-                hear(chunk)
-            await queue.put((clock.time() + self._delay_s, chunk))
-        await queue.put((clock.time() + self._delay_s, b""))
-        await sender
+        try:
+            while chunk := await _read(reader):
+                self.bytes += len(chunk)
+                if hear is not None:
+                    hear(chunk)
+                await queue.put((clock.time() + self._delay_s, chunk))
+            await queue.put((clock.time() + self._delay_s, b""))
+            await sender
+        finally:
+            sender.cancel()
 
     async def _send(self, queue: asyncio.Queue[tuple[float, bytes]], writer: asyncio.StreamWriter) -> None:
         clock = asyncio.get_running_loop()
