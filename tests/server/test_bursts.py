@@ -18,7 +18,7 @@ from provender.server.bursts import BURST_BYTES, Arriving
 from support.certificates import make_certificates
 from support.served import Client, digest_of, served
 
-CONTENT = random.Random(9).randbytes(2 * BURST_BYTES + 3_000_017)
+CONTENT = random.Random(9).randbytes(BURST_BYTES + 9_000_017)
 DIGEST = digest_of(CONTENT)
 _PATIENCE_S = 20.0
 

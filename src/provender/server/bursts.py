@@ -15,7 +15,7 @@ from typing import Final, Protocol
 
 __all__ = ["BURST_BYTES", "Arriving", "Direct", "Run", "send"]
 
-BURST_BYTES: Final = 8 << 20
+BURST_BYTES: Final = 16 << 20
 """A burst moves so much at most, and is whole if it moved that, or all there was left."""
 
 _PIECE_BYTES: Final = 256 << 10

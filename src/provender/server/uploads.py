@@ -61,7 +61,7 @@ class Upload:
                 _write_all(fd, piece)
                 self._hasher.update(piece)
                 self.size += len(piece)
-            self._write_back(fd)
+                self._write_back(fd)
 
     def write_lot(self, pieces: Sequence[bytes]) -> None:
         """Append what was gathered; it has left the cache, so file and hash get it side by side if it is large."""
