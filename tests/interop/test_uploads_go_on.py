@@ -142,7 +142,8 @@ def test_an_apply_that_is_killed_in_a_large_upload_goes_on_where_the_registry_is
     before = way.sent
     command.run_again()
     succeed_here("relocate", "verify", "plan.json", "--deep", cwd=tmp_path)
-    most = _BLOB_BYTES - _LIMITS[-1] + _SLACK if keeps else _BLOB_BYTES + _SLACK
+    # Twice the slack: what the registry may lack of the part, and what was still on the way when it was looked at.
+    most = _BLOB_BYTES - _LIMITS[-1] + 2 * _SLACK if keeps else _BLOB_BYTES + 2 * _SLACK
     assert way.sent - before < most
 
 
