@@ -341,3 +341,26 @@ def test_a_copy_that_breaks_off_leaves_the_bundle_without_its_tag(project: InPro
     project.registry.forget_faults()
     project.prepare("bundle", "copy", "-b", "acme/stack:1.0", "--to-repo", "acme/moved")
     assert project.registry.tags("acme/moved")["1.0"] == stack[3]
+
+
+def test_a_lock_that_cannot_be_written_ends_a_push_and_a_copy_before_anything_is_sent(
+    project: InProcess, stack: list[str]
+) -> None:
+    bundle = write_bundle(project.directory / "late", files={"name": "late"})
+    for arguments in (
+        ("push", "-b", "acme/late:1.0", "-f", bundle),
+        ("copy", "-b", "acme/stack:1.0", "--to-repo", "acme/late"),
+    ):
+        error = refused(project.json("bundle", *arguments, "--lock-output", "no/lock.yml"), 74, "local-io")
+        assert error["where"] == "no/lock.yml"
+    assert project.registry.tags("acme/late") == {}
+
+
+def test_the_list_of_a_repository_that_is_not_there_is_an_error(project: InProcess) -> None:
+    refused(project.json("bundle", "list", "acme/nothing"), 66, "repository-not-found")
+
+
+def test_an_archive_without_a_bundle_is_told_from_one_with_several(project: InProcess, stored: Repositories) -> None:
+    push(stored(project.registry, "acme/app"), "app", "1")
+    project.prepare("copy", "acme/app:1", "layout:app.tar")
+    refused(project.json("bundle", "copy", "--tar", "app.tar", "--to-repo", "acme/moved"), 65, "no-bundle")

@@ -270,6 +270,10 @@ def test_a_delta_says_what_it_lacks_and_needs_it_at_the_destination(project: InP
     assert (project.directory / "same.tar").read_bytes() == (project.directory / "three.tar").read_bytes()
     (project.directory / "bad.json").write_text('{"version": 2}')
     refused(project.json("copy", "layout:source:3.0", "layout:x.tar", "--since", "bad.json"), 65, "invalid-inventory")
+    error = refused(
+        project.json("copy", "layout:source:3.0", "layout:x.tar", "--since", "./no"), 66, "inventory-not-found"
+    )
+    assert error["where"] == "./no"
     error = refused(project.json("copy", "layout:two.tar:2.0", "acme/app"), 66, "delta-incomplete")
     assert digest_of(base) in error["message"]
     assert project.registry.count("(PUT|POST)") == 0

@@ -114,6 +114,7 @@ def test_what_cannot_be_explained_says_what_to_write(project: Path, name: str, s
     assert result.status == status
     assert result.stdout == ""
     assert "Traceback" not in result.stderr
+    assert "any-repository" not in result.stderr
 
 
 def connection(project: Path, *arguments: str, **env: str) -> dict[str, object]:

@@ -205,6 +205,20 @@ def test_what_the_destination_lost_ends_verify_with_66(project: InProcess) -> No
     assert result.status == 66
     assert result.stdout.startswith("tag: layout:to/source: the tag 1.0 names nothing")
     assert "error" in result.stderr
+    for tag in list(layout.tags()):
+        layout.untag(tag)
+    result = project.run("relocate", "verify", "plan.json")
+    assert len(result.stdout.splitlines()) >= 4
+    assert "names nothing" in result.stderr
+    assert result.stderr.count("names nothing") <= 2, "what is listed above is not said again"
+    assert " more\n" in result.stderr
+
+
+def test_a_report_that_cannot_be_written_ends_apply_before_anything_moves(project: InProcess) -> None:
+    project.prepare("relocate", "plan", "layout:source:1.0", "--to", "layout:to", "-o", "plan.json")
+    error = project.json("relocate", "apply", "plan.json", "--report", "no/report.json").error
+    assert (error["exit"], error["where"]) == (74, "no/report.json")
+    assert not (project.directory / "to").exists()
 
 
 @pytest.mark.parametrize(
@@ -216,6 +230,7 @@ def test_what_the_destination_lost_ends_verify_with_66(project: InProcess) -> No
         (("plan", "layout:source:nope", "--to", "layout:to"), 66, "nope"),
         (("plan", "layout:source:9*", "--to", "layout:to"), 66, "none of the"),
         (("plan", "-f", "none.txt", "--to", "layout:to"), 74, "none.txt"),
+        (("plan", "layout:source:1.0", "--to", "layout:to", "-o", "no/plan.json"), 74, "at no/plan.json"),
         (("apply", "none.json"), 66, "there is no plan"),
         (("apply", "source/index.json"), 65, "not a relocation plan"),
         (("apply", "source/index.json", "--shard", "3/2"), 2, "not a shard"),

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from provender.errors import Unavailable
+from provender.errors import Unavailable, Unsupported
 from provender.storage import files
-from provender.storage.files import AtomicFile, FileLock, is_temporary, temporary_name, write_atomically
+from provender.storage.files import AtomicFile, FileLock, check_output, is_temporary, temporary_name, write_atomically
 from support.content import finish, start_python
 
 
@@ -37,6 +37,38 @@ def test_write_replaces_a_link_and_spares_its_target(tmp_path: Path) -> None:
     write_atomically(tmp_path / "link", b"new")
     assert target.read_bytes() == b"precious"
     assert not (tmp_path / "link").is_symlink()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes with names here")
+def test_what_is_no_regular_file_is_never_replaced(tmp_path: Path) -> None:
+    pipe, link = tmp_path / "pipe", tmp_path / "link"
+    os.mkfifo(pipe)
+    link.symlink_to(pipe)
+    for path in (pipe, link):
+        for write in (lambda path: write_atomically(path, b"x"), check_output):
+            with pytest.raises(Unsupported) as caught:
+                write(path)
+            assert (caught.value.code, caught.value.exit_status, caught.value.where) == ("special-file", 74, str(path))
+    assert stat.S_ISFIFO(pipe.lstat().st_mode)
+    assert link.is_symlink()
+    assert sorted(os.listdir(tmp_path)) == ["link", "pipe"]
+
+
+@pytest.mark.skipif(not Path("/dev/stdout").is_symlink(), reason="there is no /dev/stdout here")
+def test_standard_streams_are_never_replaced() -> None:
+    with pytest.raises(Unsupported, match="no regular file"):
+        check_output("/dev/stdout")
+
+
+def test_output_that_cannot_appear_is_named_and_not_its_temporary(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    for path, kind in ((tmp_path / "no" / "x", FileNotFoundError), (tmp_path / "file" / "x", NotADirectoryError)):
+        for write in (lambda path: write_atomically(path, b"x"), check_output):
+            with pytest.raises(kind) as caught:
+                write(path)
+            assert caught.value.filename == str(path)
+    check_output(tmp_path / "new")
+    check_output(tmp_path / "file")
 
 
 def test_file_without_commit_leaves_nothing(tmp_path: Path) -> None:

@@ -36,9 +36,9 @@ class ListedBundle(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def bundles_in(
-    repository: _Repository, *, jobs: int = 8, cancellation: Cancellation | None = None
+    repository: _Repository, *, missing_ok: bool = False, jobs: int = 8, cancellation: Cancellation | None = None
 ) -> list[ListedBundle]:
-    """The bundles that have a tag, by their first one. A repository without tags has none."""
+    """The bundles that have a tag, by their first one. `missing_ok`: a repository that is not there has none."""
     names: list[str] = []
     try:
         for name in repository.tags():
@@ -51,7 +51,8 @@ def bundles_in(
                     hint="name a bundle, and describe that",
                 )
     except NotFound:
-        return []
+        if not missing_ok:
+            raise
     tasks = [partial(_named, repository, name) for name in names]
     named = run_all(tasks, jobs=jobs, cancellation=cancellation)
     tags: dict[Digest, list[str]] = {}

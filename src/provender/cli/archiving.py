@@ -117,13 +117,25 @@ def opened_archive(path: Path, split: int | None) -> AtomicFile | SplitFile:
 
 def there(graph: Graph, storages: Storages, since: str, *, jobs: int) -> frozenset[Digest]:
     """The large blobs that the other side has, as its repository, an earlier archive or an inventory say."""
+    from provender.errors import InvalidReference, NotFound
     from provender.oci import Reference
     from provender.transfer.archive_out import blobs_at, blobs_told
     from provender.transfer.inventory import Inventory
 
     if not since.startswith("layout:") and Path(since).is_file():
         return blobs_told(graph, Inventory.load(Path(since)))
-    return blobs_at(graph, storages.open(Reference.parse(since)).storage, jobs=jobs)
+    if since.startswith((".", "/")) or since.endswith(".json"):
+        raise NotFound(
+            f"there is no inventory {since}",
+            code="inventory-not-found",
+            where=since,
+            hint="'provender pull layout:FILE.tar:provender.inventory' lays that of an archive as inventory.json",
+        )
+    try:
+        reference = Reference.parse(since)
+    except InvalidReference as error:
+        raise error.at(since) from None
+    return blobs_at(graph, storages.open(reference).storage, jobs=jobs)
 
 
 def refuse_existing(path: Path, *, is_split: bool, is_forced: bool) -> None:

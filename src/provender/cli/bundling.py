@@ -12,6 +12,7 @@ import msgspec
 
 from provender.cli.archiving import archive_path, check_archive, tell_kind, write_archive_file
 from provender.cli.console import Console
+from provender.storage.files import check_output
 
 if TYPE_CHECKING:
     from provender.bundle.contents import Place
@@ -93,6 +94,8 @@ class Destination:
     ) -> None:
         if archive is not None and archive_path(target) is None:
             raise click.UsageError(f"an archive is FILE.tar or FILE.tar.zst, not {archive}")
+        if lock_output is not None:
+            check_output(lock_output)
         self.target = target
         self.lock_output = lock_output
         self.jobs = jobs
@@ -272,9 +275,16 @@ def bundle_in(console: Console, storages: Storages, path: Path) -> Reference:
         found = outermost(opened.storage.entries, opened.storage)
     if len(found) == 1:
         return reference.with_target(tag=named.get(found[0]), digest=found[0])
+    if not found:
+        raise InvalidDocument(
+            "the archive has no bundle",
+            code="no-bundle",
+            where=str(path),
+            hint=f"provender copy and relocate are for what is no bundle; 'provender tags layout:{path}' lists it",
+        )
     shown = ", ".join(named.get(digest, digest) for digest in found[:5])
     raise InvalidDocument(
-        f"the archive has {len(found)} bundles{': ' + shown if shown else ''}",
+        f"the archive has {len(found)} bundles: {shown}",
         code="which-bundle",
         where=str(path),
         hint=f"name it: --bundle layout:{path}:TAG, or layout:{path}@DIGEST",

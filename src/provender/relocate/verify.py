@@ -29,7 +29,7 @@ _T = TypeVar("_T")
 FaultKind = Literal["tag", "missing", "damaged", "not-listed"]
 
 _NOT_LISTED: Final = 84
-_MAX_LISTED: Final = 10
+_MAX_LISTED: Final = 2
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True):

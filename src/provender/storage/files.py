@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import stat
 import sys
 import time
 from collections.abc import Callable
@@ -18,7 +19,15 @@ from typing import Final, Self
 
 from provender.errors import Unavailable, Unsupported
 
-__all__ = ["AtomicFile", "FileLock", "is_temporary", "sync_directory", "temporary_name", "write_atomically"]
+__all__ = [
+    "AtomicFile",
+    "FileLock",
+    "check_output",
+    "is_temporary",
+    "sync_directory",
+    "temporary_name",
+    "write_atomically",
+]
 
 _NOFOLLOW: Final[int] = getattr(os, "O_NOFOLLOW", 0)
 _CLOEXEC: Final[int] = getattr(os, "O_CLOEXEC", 0)
@@ -26,6 +35,7 @@ _BINARY: Final[int] = getattr(os, "O_BINARY", 0)
 _TEMPORARY = re.compile(r"\..{0,100}\.[0-9a-f]{16}\.tmp", re.DOTALL)
 _BUSY = frozenset({errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES, errno.EDEADLK})
 _NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})
+_NOT_WRITTEN: Final = 74  # EX_IOERR
 _FIRST_PAUSE_S: Final = 0.002
 _LONGEST_PAUSE_S: Final = 0.05
 _LOCK_OFFSET: Final = 1 << 30  # Windows locks bytes against reading: one far behind the holder's id
@@ -41,6 +51,38 @@ def write_atomically(path: Path, content: bytes, *, mode: int = 0o644, durable: 
         file.commit()
     if durable:
         sync_directory(path.parent)
+
+
+def check_output(path: Path | str) -> None:
+    """Refuse, before any work is done, a path at which no file can appear.
+
+    Raises OSError (no directory there, or not ours to write to) and Unsupported (`special-file`: a device or a pipe,
+    which a rename would take away from everybody).
+    """
+    parent = os.path.dirname(path) or "."
+    if not os.path.isdir(parent):
+        code = errno.ENOTDIR if os.path.lexists(parent) else errno.ENOENT
+        raise OSError(code, os.strerror(code), str(path))
+    if not os.access(parent, os.W_OK | os.X_OK):
+        raise OSError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+    _spare_special(path)
+
+
+def _spare_special(path: Path | str) -> None:
+    try:
+        mode = os.stat(path).st_mode
+    except OSError:
+        return  # nothing is there, or a link to nothing
+    place = os.path.dirname(os.path.abspath(path))
+    is_standard_stream = os.path.islink(path) and (place in ("/dev", "/dev/fd") or place.startswith("/proc/"))
+    if is_standard_stream or not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise Unsupported(
+            f"{path} is no regular file, so no file can take its place",
+            code="special-file",
+            where=str(path),
+            hint="name a file; where a command writes to stdout, that is -",
+            exit_status=_NOT_WRITTEN,
+        )
 
 
 def sync_directory(path: Path) -> None:
@@ -72,6 +114,7 @@ class AtomicFile:
 
     Leaving the `with` block without a commit, for whatever reason, leaves nothing behind. The temporary file lies
     beside `path` unless `temporary` names another place on the same file system. `mode` is narrowed by the umask.
+    Errors name `path`. A device or a pipe there is never replaced: Unsupported (`special-file`).
     """
 
     def __init__(
@@ -81,7 +124,12 @@ class AtomicFile:
         self._durable = durable
         self._temporary = temporary or Path(path).with_name(temporary_name(Path(path).name))
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NOFOLLOW | _CLOEXEC | _BINARY
-        self._fd: int | None = os.open(self._temporary, flags, mode)
+        if temporary is None:
+            _spare_special(path)
+        try:
+            self._fd: int | None = os.open(self._temporary, flags, mode)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(path)) from None
         self._finished = False
 
     def write(self, chunk: bytes) -> None:

@@ -318,7 +318,7 @@ class LayoutStorage(LayoutView):
     def _check(self) -> None:
         if not self._path.exists():
             raise NotFound(
-                f"no such directory: {self._path}",
+                f"no such file or directory: {self._path}",
                 code="layout-not-found",
                 where=self._where,
                 hint="check the path, or copy something there, which makes a layout",

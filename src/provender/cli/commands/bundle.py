@@ -84,6 +84,7 @@ def push(
     from provender.cli.bundling import lock_name, write_bundle_lock
     from provender.errors import InvalidReference
     from provender.oci import Reference
+    from provender.storage.files import check_output
 
     console = console_of(ctx)
     console.subject = bundle[:300]
@@ -97,6 +98,8 @@ def push(
         raise click.UsageError("--labels are an image's, so they need --imgpkg; --annotation is for every bundle")
     if LABEL in noted:
         raise click.UsageError(f"the label {LABEL} says that it is a bundle, and is written anyway")
+    if lock_output is not None:
+        check_output(lock_output)
     services = Services(console, registries=registries, plain_http=plain_http, jobs=jobs)
     tag = target.tag or "latest"
     with services.storages(services.nearby_locations()) as storages, packing_directory() as scratch:
@@ -305,7 +308,11 @@ def list_(ctx: click.Context, place: str, jobs: int, registries: tuple[str, ...]
     services = Services(console, registries=registries, plain_http=plain_http, jobs=jobs)
     with services.storages(services.nearby_locations()) as storages:
         references = repositories_of(storages, place)
-        found = [(each, bundles_in(storages.open(each).storage, jobs=jobs)) for each in references]
+        # A registry lists what has lost its last tag, too; what was named has to be there.
+        is_listed = "/" not in place and not place.startswith("layout:")
+        found = [
+            (each, bundles_in(storages.open(each).storage, missing_ok=is_listed, jobs=jobs)) for each in references
+        ]
     show_list(console, found)
 
 

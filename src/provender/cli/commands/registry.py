@@ -85,6 +85,8 @@ def explain(ctx: click.Context, name: str, registries: tuple[str, ...], plain_ht
     if "/" not in name and ("." in name or ":" in name):
         raise click.UsageError(f"name a repository of the host as well: {name}/…")
     if "/" not in name:
+        console.subject = name[:300]
+        locations.find(name)  # else the error would name a repository that nobody asked about
         reference = Reference.parse(f"{name}/{ANY}")
         reading = reading_of(locations, reference, plain_http=plain_http)
         _explain_alias(console, locations, name, reading)

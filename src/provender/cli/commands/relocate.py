@@ -219,11 +219,14 @@ def plan(
       provender relocate plan layout:./all.tar.zst --to registry.example/mirror -o plan.json
     """
     from provender.relocate.plan import make_plan
+    from provender.storage.files import check_output
 
     console = console_of(ctx)
     asked = msgspec.convert({name: options[name] for name in _Asked.__struct_fields__}, _Asked)
     wishes, choices = asked.wishes(), asked.choices(jobs)
     mapping = asked.mapping(wishes)
+    if output is not None:
+        check_output(output)
     from_side, to_side = sides_of(options)
     places = ((from_side, wishes[0].source), (to_side, wishes[0].destination or mapping.example()))
     with two_sides(console, places, registries=registries, plain_http=plain_http, jobs=jobs) as sides:
@@ -270,6 +273,7 @@ def apply_(
     from provender.relocate.apply import Shard
     from provender.relocate.plan import RelocationPlan
     from provender.relocate.report import report_of
+    from provender.storage.files import check_output
 
     console = console_of(ctx)
     console.subject = str(plan_file)
@@ -277,6 +281,8 @@ def apply_(
     doing = msgspec.convert({name: options[name] for name in _Doing.__struct_fields__}, _Doing)
     choices = doing.choices(part, jobs)
     loaded = RelocationPlan.load(plan_file)
+    if doing.report_file is not None:
+        check_output(doing.report_file)
     if not loaded.legs:
         show_report(console, report_of(loaded, ()))
         return
