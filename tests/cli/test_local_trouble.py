@@ -83,6 +83,8 @@ def test_a_full_disk_under_an_archive_changes_nothing(synced: Workspace) -> None
         error = refused(synced.json("sync"), 74, "local-io")
         assert "no space left" in error["message"]
         assert synced.look() == before
+        error = refused(synced.json("copy", "acme/big:1", "layout:small/big.tar"), 74, "local-io")
+        assert error["where"] == "small/big.tar", "the disk that is full, not the source"
         error = refused(synced.json("pull", "acme/big:1", "-o", "small/out"), 74, "local-io")
         assert "no space left" in error["message"]
         assert synced.look() == before
@@ -150,7 +152,7 @@ def run_python(workspace: Workspace, code: str, env: Mapping[str, str] | None = 
 def test_a_full_disk_for_standard_output_is_an_error() -> None:
     if not os.path.exists("/dev/full"):
         pytest.skip("this system has no /dev/full")
-    for arguments in (["--help"], ["--version"], ["completion", "zsh"]):
+    for arguments in (["--help"], ["--version"], ["completion", "zsh"], ["registry", "explain", "localhost/app"]):
         with open("/dev/full", "wb") as full:
             run = subprocess.run(
                 [sys.executable, "-m", "provender", *arguments], stdout=full, stderr=subprocess.PIPE, timeout=60
@@ -159,6 +161,7 @@ def test_a_full_disk_for_standard_output_is_an_error() -> None:
         assert b"error: no space left on device" in run.stderr
         assert b"Traceback" not in run.stderr
         assert b"Exception ignored" not in run.stderr
+    assert b"\n  at standard output\n  fix the work was done" in run.stderr, "results are not taken for the work"
 
 
 # --- read-only

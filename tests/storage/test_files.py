@@ -67,6 +67,8 @@ def test_output_that_cannot_appear_is_named_and_not_its_temporary(tmp_path: Path
             with pytest.raises(kind) as caught:
                 write(path)
             assert caught.value.filename == str(path)
+    with pytest.raises(Unsupported, match="goes into a file"):
+        check_output("-")
     check_output(tmp_path / "new")
     check_output(tmp_path / "file")
 

@@ -10,8 +10,8 @@ import os
 import sys
 import time
 import unicodedata
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Literal, Protocol, TextIO
 
 from provender.errors import ProvenderError
@@ -19,7 +19,10 @@ from provender.errors import ProvenderError
 if TYPE_CHECKING:
     from provender.transfer.progress import Progress
 
-__all__ = ["Console", "clean", "counted", "human_bytes"]
+__all__ = ["STDOUT", "Console", "clean", "counted", "human_bytes"]
+
+STDOUT = "standard output"
+"""The name of the file in an OSError that came of writing there."""
 
 _CI_VARIABLES = ("CI", "GITHUB_ACTIONS", "GITLAB_CI", "BUILDKITE", "TF_BUILD")
 _DRIVING = frozenset({"Cc", "Cf", "Cs", "Co"})
@@ -28,6 +31,14 @@ _COLORS = {"red": "31", "green": "32", "yellow": "33", "bold": "1", "dim": "2", 
 
 class _Display(Protocol):
     def stop(self) -> None: ...
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, STDOUT) from None
 
 
 def clean(text: str) -> str:
@@ -115,13 +126,19 @@ class Console:
             return text
         return f"\x1b[{_COLORS[color]}m{text}\x1b[0m"
 
+    def flush(self) -> None:
+        """Send off what was said on stdout; an OSError names STDOUT, for no file on a disk is to blame."""
+        with _told():
+            self._out.flush()
+
     def result(self, text: str) -> None:
         """One line or block of the command's result."""
-        self._out.write(f"{text}\n")
+        with _told():
+            self._out.write(f"{text}\n")
 
     def raw(self, content: bytes) -> None:
         """Exact bytes on stdout (a manifest)."""
-        self._out.flush()
+        self.flush()
         self._write_bytes(content)
 
     def help(self, text: str) -> None:
@@ -130,7 +147,8 @@ class Console:
 
     def document(self, kind: str, fields: Mapping[str, object]) -> None:
         """The one JSON document of a command in JSON mode, with its `kind` and the version of its shape."""
-        self._out.write(_as_json({"kind": kind, "version": 1, **fields}, indent=2) + "\n")
+        with _told():
+            self._out.write(_as_json({"kind": kind, "version": 1, **fields}, indent=2) + "\n")
 
     def table(self, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """Left-aligned columns; the header only on a terminal's sight, always printed for steady parsing."""

@@ -14,7 +14,7 @@ from typing import Final, TextIO
 
 import click
 
-from provender.cli.console import Console
+from provender.cli.console import STDOUT, Console
 from provender.cli.group import root
 from provender.cli.signals import Terminated, handle_signals
 from provender.errors import IntegrityError, InvalidDocument, InvalidProject, InvalidReference, ProvenderError
@@ -45,7 +45,7 @@ def guarded(
     handle_signals()
     try:
         status = _run(arguments, console, command, name)
-        sys.stdout.flush()
+        console.flush()
     except BaseException as error:
         told = None if retell is None else retell(console, error)
         status = _report(console, error) if told is None else told
@@ -139,11 +139,12 @@ def _system_failure(console: Console, error: OSError) -> int:
         errno.EROFS: "mount it writable, or work on another file system",
     }
     denied = isinstance(error, PermissionError)
-    hint = (
-        "the file system refuses it: check owner and mode"
-        if denied
-        else hints.get(error.errno or 0, "look at this path and the disk below it")
-    )
+    if error.filename == STDOUT:
+        hint = "the work was done, but what there is to say of it could not be written there"
+    elif denied:
+        hint = "the file system refuses it: check owner and mode"
+    else:
+        hint = hints.get(error.errno or 0, "look at this path and the disk below it")
     status = 77 if denied else 74
     text = (error.strerror or str(error) or type(error).__name__).lower()
     console.failure(text, code="local-io", exit_status=status, where=where, hint=hint)

@@ -57,8 +57,16 @@ def check_output(path: Path | str) -> None:
     """Refuse, before any work is done, a path at which no file can appear.
 
     Raises OSError (no directory there, or not ours to write to) and Unsupported (`special-file`: a device or a pipe,
-    which a rename would take away from everybody).
+    which a rename would take away from everybody; `no-stream`: `-`, which would be a file of that name).
     """
+    if str(path) == "-":
+        raise Unsupported(
+            "this goes into a file, whole or not at all, and not to standard output",
+            code="no-stream",
+            where="-",
+            hint="name a file",
+            exit_status=2,
+        )
     parent = os.path.dirname(path) or "."
     if not os.path.isdir(parent):
         code = errno.ENOTDIR if os.path.lexists(parent) else errno.ENOENT
@@ -80,7 +88,7 @@ def _spare_special(path: Path | str) -> None:
             f"{path} is no regular file, so no file can take its place",
             code="special-file",
             where=str(path),
-            hint="name a file; where a command writes to stdout, that is -",
+            hint="name a file",
             exit_status=_NOT_WRITTEN,
         )
 
@@ -137,8 +145,11 @@ class AtomicFile:
         if self._fd is None:
             raise ValueError("the file is finished")
         rest = memoryview(chunk)
-        while rest:
-            rest = rest[os.write(self._fd, rest) :]
+        try:
+            while rest:
+                rest = rest[os.write(self._fd, rest) :]
+        except OSError as error:  # of a descriptor, so it names no file: a full disk is to be found by the user
+            raise OSError(error.errno, error.strerror, str(self._path)) from None
 
     def seal(self) -> None:
         """Finish writing, but leave the file without its name until `commit`."""
