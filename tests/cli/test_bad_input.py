@@ -166,6 +166,18 @@ def test_bytes_that_are_no_text_are_refused(synced: Workspace) -> None:
     assert synced.look() == before
 
 
+def test_a_directory_in_place_of_the_lock_is_named(synced: Workspace) -> None:
+    (synced.directory / "provender.lock").unlink()
+    (synced.directory / "provender.lock").mkdir()
+    error = refused(synced.json("list"), 78, "not-a-file")
+    assert error["where"].endswith("provender.lock")
+
+
+def test_what_to_do_about_broken_yaml_is_said_and_not_what_the_parser_did(synced: Workspace) -> None:
+    synced.write("version: 1\nx: [\n")
+    assert refused(synced.json("list"), 78, "invalid-yaml")["hint"].startswith("look at the indentation, quotes")
+
+
 def test_without_a_manifest_the_error_says_where_it_looked(tmp_path: Path, project: Workspace) -> None:
     error = refused(project.json("sync"), 66, "no-manifest")
     assert "provender init" in error["hint"]

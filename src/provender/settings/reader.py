@@ -325,7 +325,8 @@ class _Reader:
         elif rest.startswith(("@", "`", "%")) and mark.column > 0:
             hint = f"text that begins with {rest[0]} has to be in quotes"
         elif error.context and error.context_mark is not None:
-            hint = f"{error.context}, which began on line {error.context_mark.line + 1}"
+            began = error.context_mark.line + 1
+            hint = f"look at the indentation, quotes and brackets there and from line {began} on ({error.context})"
         where = f"{self._where}:{mark.line + 1}:{mark.column + 1}"
         return InvalidProject(f"not YAML: {problem}", code="invalid-yaml", where=where, hint=hint)
 
