@@ -27,15 +27,20 @@ _SHARED = ("format", "quiet", "verbose", "debug", "no_progress", "color")
 
 def reference_text() -> str:
     """The whole file."""
-    top = click.Context(root, info_name="provender")
+    top = _context(root, "provender")
     lines = [_INTRODUCTION, "## Options of every command that reports", "", *_shared_options(top), ""]
     for title, table in SECTIONS.items():
         lines += [f"## {title}", ""]
         for name in table:
             command = root.get_command(top, name)
             if command is not None:
-                lines += _command(command, click.Context(command, info_name=name, parent=top), level=3)
+                lines += _command(command, _context(command, name, top), level=3)
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _context(command: click.Command, name: str, parent: click.Context | None = None) -> click.Context:
+    # With its own settings: a command keeps the help option of the first context that asks it for its options.
+    return click.Context(command, info_name=name, parent=parent, **command.context_settings)
 
 
 def _command(command: click.Command, context: click.Context, *, level: int) -> list[str]:
@@ -49,7 +54,7 @@ def _command(command: click.Command, context: click.Context, *, level: int) -> l
         for name in command.list_commands(context):
             inner = command.get_command(context, name)
             if inner is not None and inner.name == name:  # else it is a second name of one
-                lines += _command(inner, click.Context(inner, info_name=name, parent=context), level=level + 1)
+                lines += _command(inner, _context(inner, name, context), level=level + 1)
     return lines
 
 
@@ -75,7 +80,7 @@ def _shared_options(top: click.Context) -> list[str]:
     command = root.get_command(top, "sync")
     if command is None:
         raise SystemExit("there is no command sync")
-    context = click.Context(command, info_name="sync", parent=top)
+    context = _context(command, "sync", top)
     rows = [row for param in command.params if param.name in _SHARED for row in _row(param, context)]
     return ["| option | |", "|---|---|", *rows]
 

@@ -173,7 +173,7 @@ def test_related_content_is_chosen_as_by_copy(synced: Workspace, options: tuple[
 
 
 def test_related_content_that_cannot_be_asked_for_is_no_none(synced: Workspace) -> None:
-    synced.registry.fault(("GET", "/referrers/"), action=Status(500), times=99)
-    assert synced.answer("export", "-o", "x.tar").status == 75
+    synced.registry.fault(("GET", "/referrers/"), action=Status(403), times=99)
+    assert synced.answer("export", "-o", "x.tar").status == 77
     assert not (synced.directory / "x.tar").exists()
     synced.prepare("export", "-o", "x.tar", "--related", "none")

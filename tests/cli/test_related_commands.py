@@ -135,7 +135,7 @@ def test_types_from_a_registry_cannot_drive_the_terminal(project: InProcess) -> 
 
 def test_a_tree_ends_where_everything_belongs_to_everything(project: InProcess) -> None:
     layout = LayoutStorage(project.directory / "app", create=True)
-    documents = [push(layout, f"{number}") for number in range(60)]
+    documents = [push(layout, f"{number}") for number in range(30)]
     layout.tag(documents[0].descriptor, "1.0")
     tags = [
         (f"{owner.digest.replace(':', '-')}.{number}", document)
