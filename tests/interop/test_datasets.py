@@ -57,6 +57,16 @@ REFUSED: dict[tuple[str, str], Refusal] = {
 CHILDREN_GO_WITH_THEIR_INDEX = ("olareg-mem", "olareg-dir")
 
 
+@pytest.fixture(scope="module")
+def registries(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registries]:
+    """Registries of these tests alone: zot still has a deleted blob as long as any repository has it."""
+    pool = Registries(tmp_path_factory.mktemp("data-sets"))
+    try:
+        yield pool
+    finally:
+        pool.stop()
+
+
 @contextmanager
 def running(kind: str, registries: Registries, directory: Path) -> Iterator[RegistryClient]:
     """A client of that kind of registry."""
