@@ -74,6 +74,18 @@ def test_oras(server: Process, sample: Path, tmp_path: Path, oras: Program) -> N
     no_failures(server)
 
 
+def test_flux(server: Process, sample: Path, tmp_path: Path, flux_artifact: Program) -> None:
+    (sample / "schemas/link.json").unlink()  # Flux takes no links
+    repository = f"{server.host}/flux/one"
+    digest = flux_artifact.run("push", f"{repository}:v1", sample).rpartition("@")[2]
+    assert stored(server, "flux/one", "v1")[0] == digest
+    out = tmp_path / "out"
+    out.mkdir()
+    flux_artifact.run("pull", f"{repository}@{digest}", out)
+    assert tree(out) == tree(sample)
+    no_failures(server)
+
+
 def test_crane(server: Process, sample: Path, tmp_path: Path, oras: Program, crane: Program) -> None:
     digest = push(oras, server, "crane/one", sample)
     here, there = f"{server.host}/crane/one", f"{server.host}/crane/two"
