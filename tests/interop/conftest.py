@@ -14,6 +14,7 @@ from interop.dataset_matrix import write_matrix
 from interop.programs import Program, program
 from interop.registries import ABSENT, KINDS, WITH_PASSWORDS, Registries, Registry
 from interop.trees import write_sample
+from support.served import server_process
 
 _CELL = "interop-cell"
 _PEER = "interop-peer"
@@ -42,6 +43,22 @@ def registry(request: pytest.FixtureRequest, registries: Registries) -> Registry
 def guarded(request: pytest.FixtureRequest, registries: Registries) -> Registry:
     """Each kind that can ask for a password, asking for it."""
     return _noted(request, registries.get(request.param, auth=True))
+
+
+@pytest.fixture(params=[*KINDS, "own"])
+def host(request: pytest.FixtureRequest, registries: Registries, tmp_path: Path) -> Iterator[str]:
+    """Each kind of registry, and our own server."""
+    if request.param != "own":
+        yield registries.get(request.param).host
+        return
+    with server_process(tmp_path / "own-logs", tmp_path / "own-store") as server:
+        yield server.host
+
+
+@pytest.fixture
+def place(request: pytest.FixtureRequest, host: str) -> str:
+    """A repository that only this test uses."""
+    return f"{host}/{unique(request)}"
 
 
 @pytest.fixture

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from interop.conftest import unique
 from interop.programs import Program
-from interop.registries import KINDS, Registries
 from provender.storage.layout import LayoutStorage
 from support.command import succeed
 from support.graphs import SBOM, family, relations, walk
-from support.served import server_process
 
 pytestmark = pytest.mark.interop
 
@@ -25,22 +21,6 @@ VECTORS = {
     "multi": {"d37baf66", "7679bc22", "c5e00045"},
     "v1.3.8": {"20e7d3a6", "359bac7f", "938419ae"},
 }
-
-
-@pytest.fixture(params=[*KINDS, "own"])
-def host(request: pytest.FixtureRequest, registries: Registries, tmp_path: Path) -> Iterator[str]:
-    """Each kind of registry, and our own server."""
-    if request.param != "own":
-        yield registries.get(request.param).host
-        return
-    with server_process(tmp_path / "own-logs", tmp_path / "own-store") as server:
-        yield server.host
-
-
-@pytest.fixture
-def place(request: pytest.FixtureRequest, host: str) -> str:
-    """A repository that only this test uses."""
-    return f"{host}/{unique(request)}"
 
 
 @pytest.fixture

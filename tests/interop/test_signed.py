@@ -6,7 +6,6 @@ into every kind of registry and our own.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,9 +13,8 @@ import pytest
 
 from interop.conftest import asked, unique
 from interop.programs import Program
-from interop.registries import KINDS, Registries
+from interop.registries import Registries
 from support.command import succeed, succeed_here
-from support.served import server_process
 
 pytestmark = pytest.mark.interop
 
@@ -64,16 +62,6 @@ def signer_in(cosign: Program, keys: Path) -> Signer:
     for name in ("ours", "others"):
         cosign.run("generate-key-pair", "--output-key-prefix", name, cwd=keys, env=_SECRET)
     return Signer(cosign, keys)
-
-
-@pytest.fixture(params=[*KINDS, "own"])
-def host(request: pytest.FixtureRequest, registries: Registries, tmp_path: Path) -> Iterator[str]:
-    """Each kind of registry, and our own server."""
-    if request.param != "own":
-        yield registries.get(request.param).host
-        return
-    with server_process(tmp_path / "own-logs", tmp_path / "own-store") as server:
-        yield server.host
 
 
 @pytest.mark.parametrize("origin", ["olareg-mem", "docker-registry"])

@@ -21,7 +21,7 @@ _PARTS: Final = re.compile(r"(.+?)(:[0-9a-zA-Z_\-.]+)?(@[0-9a-z]+:[0-9a-z]+)?", 
 
 
 class ImageReference(msgspec.Struct, frozen=True):
-    """A reference, and how vendir spells its repository."""
+    """A reference, and how imgpkg and vendir spell its repository."""
 
     reference: Reference
     """The tag is `latest` where neither tag nor digest was written."""

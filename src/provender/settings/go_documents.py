@@ -12,11 +12,9 @@ from typing import TYPE_CHECKING, Final
 from provender.errors import InvalidProject
 from provender.settings import MAX_SETTINGS_BYTES, Tree
 from provender.settings.go_scalar import resolve
-from provender.settings.reader import Node
+from provender.settings.reader import Node, position_of, yaml_events
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     import yaml
 
 __all__ = ["MAX_FILE_BYTES", "read_documents"]
@@ -78,12 +76,12 @@ class _Reader:
 
         documents: list[Node] = []
         try:
-            for event in _events(self._text):
+            for event in yaml_events(self._text):
                 if isinstance(event, yaml.DocumentStartEvent):
                     self._anchors.clear()
                     self._root = None
                 elif isinstance(event, yaml.DocumentEndEvent):
-                    documents.append(self._root or Node(None, *_position(event)))
+                    documents.append(self._root or Node(None, *position_of(event)))
                 elif isinstance(event, yaml.NodeEvent):
                     self._take(event)
                 elif isinstance(event, yaml.CollectionEndEvent):
@@ -126,7 +124,7 @@ class _Reader:
 
         if not isinstance(event, yaml.ScalarEvent):
             raise self._refused(event, "a key must be text, not a collection", "put braces in quotes to mean text")
-        frame.key, frame.place = event.value, _position(event)
+        frame.key, frame.place = event.value, position_of(event)
         if event.value != "<<" and event.value in frame.own:
             self._warn(
                 f"{self._where}:{frame.place[0]}:{frame.place[1]}: the key {event.value[:80]!r} is already on line "
@@ -137,7 +135,7 @@ class _Reader:
     def _node(self, event: yaml.NodeEvent) -> Node:
         import yaml
 
-        line, column = _position(event)
+        line, column = position_of(event)
         if isinstance(event, yaml.ScalarEvent):
             return self._scalar(event, line, column)
         if isinstance(event, yaml.MappingStartEvent):
@@ -202,7 +200,7 @@ class _Reader:
             raise self._refused(event, f"the file stands for more than {_MAX_NODES} values", hint)
 
     def _refused(self, event: yaml.Event, message: str, hint: str) -> InvalidProject:
-        line, column = _position(event)
+        line, column = position_of(event)
         return InvalidProject(message, code="invalid-yaml", where=f"{self._where}:{line}:{column}", hint=hint)
 
     def _syntax_error(self, error: yaml.YAMLError) -> InvalidProject:
@@ -224,15 +222,3 @@ def _put(node: Node, key: str, value: Node, place: tuple[int, int]) -> None:
         node.members[key] = value
         node.keys[key] = place
         node.value[key] = value.value
-
-
-def _events(text: str) -> Iterator[yaml.Event]:
-    import yaml
-
-    loader = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader
-    return yaml.parse(text, Loader=loader)
-
-
-def _position(event: yaml.Event) -> tuple[int, int]:
-    mark = event.start_mark
-    return (mark.line + 1, mark.column + 1) if mark is not None else (1, 1)

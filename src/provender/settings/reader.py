@@ -17,7 +17,7 @@ from provender.errors import InvalidProject
 if TYPE_CHECKING:
     import yaml
 
-__all__ = ["MAX_SETTINGS_BYTES", "Node", "Path", "Tree", "load_tree", "shown", "spelled"]
+__all__ = ["MAX_SETTINGS_BYTES", "Node", "Path", "Tree", "load_tree", "position_of", "shown", "spelled", "yaml_events"]
 
 MAX_SETTINGS_BYTES: Final = 1 << 20
 _MAX_DEPTH: Final = 64
@@ -199,7 +199,7 @@ class _Reader:
 
         documents = 0
         try:
-            for event in _events(self._text):
+            for event in yaml_events(self._text):
                 if isinstance(event, yaml.DocumentStartEvent):
                     documents += 1
                     if documents > 1:
@@ -251,12 +251,12 @@ class _Reader:
             raise self._refused(
                 event, f"duplicate key {shown(value)}", f"it is already on line {line}; keep one", code="duplicate-key"
             )
-        frame.key, frame.place = value, _position(event)
+        frame.key, frame.place = value, position_of(event)
 
     def _node(self, event: yaml.NodeEvent) -> Node:
         import yaml
 
-        line, column = _position(event)
+        line, column = position_of(event)
         if isinstance(event, yaml.ScalarEvent):
             return Node(self._scalar(event), line, column, text=event.value if event.implicit[0] else None)
         is_mapping = isinstance(event, yaml.MappingStartEvent)
@@ -304,7 +304,7 @@ class _Reader:
     def _refused(
         self, event: yaml.Event, message: str, hint: str | None = None, *, code: str = "invalid-yaml"
     ) -> InvalidProject:
-        line, column = _position(event)
+        line, column = position_of(event)
         return InvalidProject(message, code=code, where=f"{self._where}:{line}:{column}", hint=hint)
 
     def _syntax_error(self, error: yaml.YAMLError) -> InvalidProject:
@@ -331,7 +331,7 @@ class _Reader:
         return InvalidProject(f"not YAML: {problem}", code="invalid-yaml", where=where, hint=hint)
 
 
-def _events(text: str) -> Iterator[yaml.Event]:
+def yaml_events(text: str) -> Iterator[yaml.Event]:
     """The parser's events: by libyaml where PyYAML has it, else in Python with the same result."""
     import yaml
 
@@ -339,7 +339,8 @@ def _events(text: str) -> Iterator[yaml.Event]:
     return yaml.parse(text, Loader=loader)
 
 
-def _position(event: yaml.Event) -> tuple[int, int]:
+def position_of(event: yaml.Event) -> tuple[int, int]:
+    """Line and column where it begins, from 1."""
     mark = event.start_mark
     return (mark.line + 1, mark.column + 1) if mark is not None else (1, 1)
 
