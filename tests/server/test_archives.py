@@ -46,3 +46,12 @@ def test_the_repositories_of_an_archive_are_served_under_their_names(archive: Pa
 
 def test_with_a_name_an_archive_is_one_repository(archive: Path) -> None:
     assert open_store(archive, name="all").names() == ["all"]
+
+
+@pytest.mark.parametrize("name", ["nope.tar", "nope.tar.zst", "nope.tar.001"])
+def test_an_archive_that_is_not_there_is_no_new_store(tmp_path: Path, name: str) -> None:
+    with pytest.raises(NotFound, match=name):
+        open_store(tmp_path / name)
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / name).mkdir()
+    assert open_store(tmp_path / name).is_writable, "a directory may be called so"

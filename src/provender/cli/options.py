@@ -9,7 +9,7 @@ import click
 
 from provender.cli.console import Console
 
-__all__ = ["console_of", "jobs_option", "output_options", "registry_options"]
+__all__ = ["console_of", "jobs_option", "output_options", "plain_http_option", "registry_options"]
 
 _F = TypeVar("_F", bound=Callable[..., object])
 
@@ -77,6 +77,16 @@ def output_options(function: _F) -> _F:
     return function
 
 
+def plain_http_option(function: _F) -> _F:
+    """`--plain-http`: True without TLS, False with it, None as the place or its location says."""
+    option = click.option(
+        "--plain-http/--no-plain-http",
+        default=None,
+        help="HTTP without TLS, as to this machine by default; or TLS, to this machine too.",
+    )
+    return option(function)
+
+
 def registry_options(function: _F) -> _F:
     """`--registry --plain-http`, for every command that may speak to a registry."""
     for decorate in reversed(
@@ -88,7 +98,7 @@ def registry_options(function: _F) -> _F:
                 metavar="ALIAS=LOCATION",
                 help="Bind a logical registry for this run (repeatable).",
             ),
-            click.option("--plain-http", is_flag=True, help="Speak HTTP without TLS (loopback does anyway)."),
+            plain_http_option,
         )
     ):
         function = decorate(function)

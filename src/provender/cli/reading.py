@@ -23,7 +23,7 @@ ANY = "any-repository"
 class Reading:
     """Where a reference is read, in the order of asking; or the error that stands in the way."""
 
-    def __init__(self, route: Route | None, problem: str | None, *, plain_http: bool) -> None:
+    def __init__(self, route: Route | None, problem: str | None, *, plain_http: bool | None) -> None:
         self.location = None if route is None else str(route.location)
         self.origin = None if route is None else route.location.origin
         self._problem = problem
@@ -73,7 +73,7 @@ class Reading:
                 console.warning(f"{speaking.address}: {speaking.problem}")
 
 
-def reading_of(locations: Locations, reference: Reference, *, plain_http: bool) -> Reading:
+def reading_of(locations: Locations, reference: Reference, *, plain_http: bool | None) -> Reading:
     """How a reference is read; a block or a lack of sources is told, and no error."""
     from provender.errors import Denied, InvalidProject
 
@@ -92,7 +92,7 @@ def without_any(place: str) -> str:
     return place.removesuffix(f"/{ANY}")
 
 
-def _speaking(site: Site, *, plain_http: bool) -> Speaking | None:
+def _speaking(site: Site, *, plain_http: bool | None) -> Speaking | None:
     """How the host of a site is spoken to; None for a place on disk. `--plain-http` is not for mirrors."""
     if site.place.host is None:
         return None
@@ -101,7 +101,7 @@ def _speaking(site: Site, *, plain_http: bool) -> Speaking | None:
 
     said = site.place.connection
     settings = TlsSettings(_text(said.ca), _text(said.client_certificate), _text(said.client_key))
-    is_plain = True if plain_http and site.is_location else said.plain_http
+    is_plain = plain_http if plain_http is not None and site.is_location else said.plain_http
     return speaking_to(site.place.host, settings, plain_http=is_plain, environ=os.environ)
 
 

@@ -33,7 +33,7 @@ class Services:
         console: Console,
         *,
         registries: Sequence[str] = (),
-        plain_http: bool = False,
+        plain_http: bool | None = None,
         jobs: int = 8,
         is_offline: bool = False,
     ) -> None:
@@ -82,7 +82,7 @@ class Services:
         with Storages(
             locations,
             environ=os.environ,
-            plain_http=True if self._plain_http else None,
+            plain_http=self._plain_http,
             credentials=credentials,
             is_offline=self._is_offline,
             concurrency=max(16, self._jobs),

@@ -29,7 +29,7 @@ _F = TypeVar("_F", bound=Callable[..., object])
 class Side(msgspec.Struct, frozen=True, kw_only=True):
     """How one side is spoken to, where that differs from the other."""
 
-    plain_http: bool = False
+    plain_http: bool | None = None
     authfile: str | None = None
     username: str | None = None
     password_stdin: bool = False
@@ -41,10 +41,10 @@ def side_options(function: _F) -> _F:
         for option in reversed(
             (
                 click.option(
-                    f"--{side}-plain-http",
+                    f"--{side}-plain-http/--no-{side}-plain-http",
                     f"{side}_plain_http",
-                    is_flag=True,
-                    help=f"No TLS to {what}.",
+                    default=None,
+                    help=f"No TLS to {what}; or TLS.",
                 ),
                 click.option(
                     f"--{side}-authfile",
@@ -90,7 +90,7 @@ def two_sides(
     sides: tuple[tuple[Side, Reference], tuple[Side, Reference]],
     *,
     registries: tuple[str, ...],
-    plain_http: bool,
+    plain_http: bool | None,
     jobs: int,
 ) -> Iterator[tuple[Storages, Storages]]:
     """The storages of the source and of the destination: the same where both are spoken to in the same way.
@@ -101,7 +101,8 @@ def two_sides(
         found: dict[Side, Storages] = {}
         for side, reference in sides:
             if side not in found:
-                services = Services(console, registries=registries, plain_http=plain_http or side.plain_http, jobs=jobs)
+                said = plain_http if side.plain_http is None else side.plain_http
+                services = Services(console, registries=registries, plain_http=said, jobs=jobs)
                 locations = services.nearby_locations()
                 credentials = _credentials(side, locations, reference)
                 opening = services.storages(locations, credentials=credentials, upload=_many_small_blobs())

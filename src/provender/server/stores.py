@@ -33,6 +33,7 @@ _OPEN_LAYOUTS: Final = 1024
 _MAX_MEMORY_REPOSITORIES: Final = 10_000
 _NO_COMPONENT = re.compile(r"[^a-z0-9]+")
 _ARCHIVES = (".zst", ".gz", ".tar", ".tgz", ".oci", ".ocitar")
+_PARTS = (".001", ".parts")
 
 
 class Store(Protocol):
@@ -78,6 +79,14 @@ def open_store(path: Path | None, *, name: str | None = None, limits: Limits | N
         if name is None and next(archive.repositories(), None) is not None:
             return _Archive(archive, path)
         return _Single(archive, path, name or repository_name(path))
+    if path.suffix in (*_ARCHIVES, *_PARTS) and not path.exists():
+        # Most likely misspelled: a store of that name would be made, and be empty.
+        raise NotFound(
+            f"there is no archive {path}",
+            code="archive-not-found",
+            where=str(path),
+            hint="check the name; for a new store that is called so, make its directory first",
+        )
     if (path / LAYOUT_FILE).is_file():
         return _Single(LayoutRepository(path), path, name or repository_name(path))
     if name is not None:

@@ -50,7 +50,7 @@ def command(
     directory: Path | None,
     jobs: int,
     registries: tuple[str, ...],
-    plain_http: bool,
+    plain_http: bool | None,
 ) -> None:
     """Add the artifact at REFERENCE to provender.yaml, comments and order kept, and sync it.
 

@@ -33,7 +33,7 @@ def command(
     platform: str | None,
     jobs: int,
     registries: tuple[str, ...],
-    plain_http: bool,
+    plain_http: bool | None,
 ) -> None:
     """Attach FILES, annotations or both to the artifact at SUBJECT: an artifact of its own that names it.
 

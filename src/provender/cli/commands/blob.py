@@ -42,7 +42,7 @@ def fetch(
     length: int | None,
     descriptor: bool,
     registries: tuple[str, ...],
-    plain_http: bool,
+    plain_http: bool | None,
 ) -> None:
     """Write the blob that REFERENCE names by its digest to a file or to stdout.
 
@@ -90,7 +90,7 @@ def push(
     media_type: str,
     size: int | None,
     registries: tuple[str, ...],
-    plain_http: bool,
+    plain_http: bool | None,
 ) -> None:
     """Store FILE as a blob of REPOSITORY; with a digest behind it, only if the file has that digest.
 
@@ -131,7 +131,9 @@ def push(
 @registry_options
 @output_options
 @click.pass_context
-def delete(ctx: click.Context, reference: str, force: bool, registries: tuple[str, ...], plain_http: bool) -> None:
+def delete(
+    ctx: click.Context, reference: str, force: bool, registries: tuple[str, ...], plain_http: bool | None
+) -> None:
     """Delete the blob that REFERENCE names by its digest. Manifests that need it are broken afterwards.
 
     \b

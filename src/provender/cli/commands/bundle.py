@@ -65,7 +65,7 @@ def push(
     lock_output: Path | None,
     jobs: int,
     registries: tuple[str, ...],
-    plain_http: bool,
+    plain_http: bool | None,
 ) -> None:
     """Publish files and directories as a bundle. One of them has .imgpkg/images.yml, which lists images by digest.
 
@@ -141,7 +141,7 @@ def pull(
     force: bool,
     jobs: int,
     registries: tuple[str, ...],
-    plain_http: bool,
+    plain_http: bool | None,
 ) -> None:
     """Lay the files of a bundle into a directory.
 
@@ -201,7 +201,7 @@ def copy(
     force: bool,
     jobs: int,
     registries: tuple[str, ...],
-    plain_http: bool,
+    plain_http: bool | None,
     **sides: object,
 ) -> None:
     """Copy a bundle with all its images, the bundles inside, and the signatures, SBOMs and attestations of all of them.
@@ -261,7 +261,7 @@ def copy(
 @registry_options
 @output_options
 @click.pass_context
-def describe(ctx: click.Context, bundle: str, jobs: int, registries: tuple[str, ...], plain_http: bool) -> None:
+def describe(ctx: click.Context, bundle: str, jobs: int, registries: tuple[str, ...], plain_http: bool | None) -> None:
     """Show the images of a bundle, the bundles inside, where they come from, and what is signed.
 
     \b
@@ -292,7 +292,7 @@ def describe(ctx: click.Context, bundle: str, jobs: int, registries: tuple[str, 
 @registry_options
 @output_options
 @click.pass_context
-def list_(ctx: click.Context, place: str, jobs: int, registries: tuple[str, ...], plain_http: bool) -> None:
+def list_(ctx: click.Context, place: str, jobs: int, registries: tuple[str, ...], plain_http: bool | None) -> None:
     """List the bundles that have a tag in a repository, or in all repositories that a registry lists.
 
     \b

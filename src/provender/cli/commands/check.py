@@ -29,7 +29,7 @@ def command(
     offline: bool,
     directory: Path | None,
     registries: tuple[str, ...],
-    plain_http: bool,
+    plain_http: bool | None,
 ) -> int:
     """Report missing, changed and extra files of each dependency; exit status 1 if there are any.
 

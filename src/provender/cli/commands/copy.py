@@ -76,7 +76,7 @@ def command(
     referrers_tags: bool,
     jobs: int,
     registries: tuple[str, ...],
-    plain_http: bool,
+    plain_http: bool | None,
     **sides: object,
 ) -> None:
     """Copy the artifact at SOURCE to DESTINATION with its signatures, attestations, SBOMs and whatever refers to it.

@@ -15,7 +15,9 @@ from provender.cli.writing import agreed
 @registry_options
 @output_options
 @click.pass_context
-def command(ctx: click.Context, reference: str, force: bool, registries: tuple[str, ...], plain_http: bool) -> None:
+def command(
+    ctx: click.Context, reference: str, force: bool, registries: tuple[str, ...], plain_http: bool | None
+) -> None:
     """Delete the manifest that REFERENCE names, with every tag that points to it.
 
     Its blobs, children and referrers stay until the registry collects its garbage. Where a registry has no referrers

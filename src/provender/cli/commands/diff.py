@@ -37,7 +37,7 @@ def command(
     exit_code: bool,
     directory: Path | None,
     registries: tuple[str, ...],
-    plain_http: bool,
+    plain_http: bool | None,
 ) -> int:
     """Compare the files of the dependency NAME: from A to B.
 

@@ -30,7 +30,7 @@ def command(
     no_digest_tags: bool,
     jobs: int,
     registries: tuple[str, ...],
-    plain_http: bool,
+    plain_http: bool | None,
 ) -> None:
     """Show what refers to the artifact at REFERENCE, what refers to that, and so on, as a tree.
 

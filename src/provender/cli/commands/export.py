@@ -53,7 +53,7 @@ def command(
     directory: Path | None,
     jobs: int,
     registries: tuple[str, ...],
-    plain_http: bool,
+    plain_http: bool | None,
 ) -> None:
     """Write everything that the lock needs into one OCI layout archive, for a machine without network.
 

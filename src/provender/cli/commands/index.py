@@ -41,7 +41,7 @@ def create(
     annotations: tuple[str, ...],
     tags: tuple[str, ...],
     registries: tuple[str, ...],
-    plain_http: bool,
+    plain_http: bool | None,
 ) -> None:
     """Store an index of manifests of the same repository at REFERENCE, each with the platform that its config names.
 
@@ -88,7 +88,7 @@ def update(
     remove: tuple[str, ...],
     tags: tuple[str, ...],
     registries: tuple[str, ...],
-    plain_http: bool,
+    plain_http: bool | None,
 ) -> None:
     """Store the index at REFERENCE with other children, under the same tag. What else it says stays.
 

@@ -16,7 +16,7 @@ from provender.cli.services import Services
 @registry_options
 @output_options
 @click.pass_context
-def command(ctx: click.Context, directory: Path | None, registries: tuple[str, ...], plain_http: bool) -> None:
+def command(ctx: click.Context, directory: Path | None, registries: tuple[str, ...], plain_http: bool | None) -> None:
     """Show each dependency: what is asked for, what is locked, how big it is, who vouches for it, where it lies.
 
     \b

@@ -28,7 +28,7 @@ def command(
     directory: Path | None,
     jobs: int,
     registries: tuple[str, ...],
-    plain_http: bool,
+    plain_http: bool | None,
 ) -> None:
     """Resolve what changed in provender.yaml and write provender.lock; the destinations are left alone.
 

@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from provender.cli.options import console_of, output_options
+from provender.cli.options import console_of, output_options, plain_http_option
 from provender.cli.services import Services
 
 
@@ -14,10 +14,12 @@ from provender.cli.services import Services
 @click.argument("registry")
 @click.option("-u", "--username", help="The user; asked for on a terminal.")
 @click.option("--password-stdin", is_flag=True, help="Read the password or token from stdin.")
-@click.option("--plain-http", is_flag=True, help="Speak HTTP without TLS (loopback does anyway).")
+@plain_http_option
 @output_options
 @click.pass_context
-def command(ctx: click.Context, registry: str, username: str | None, password_stdin: bool, plain_http: bool) -> None:
+def command(
+    ctx: click.Context, registry: str, username: str | None, password_stdin: bool, plain_http: bool | None
+) -> None:
     """Check credentials with REGISTRY (host or host:port) and keep them in Docker's config.json, or in its helper.
 
     \b

@@ -47,7 +47,7 @@ def fetch(
     descriptor: bool,
     pretty: bool,
     registries: tuple[str, ...],
-    plain_http: bool,
+    plain_http: bool | None,
 ) -> None:
     """Write the exact bytes of the manifest or index that REFERENCE names.
 
@@ -91,7 +91,7 @@ def fetch_config(
     output: str | None,
     platform: str | None,
     registries: tuple[str, ...],
-    plain_http: bool,
+    plain_http: bool | None,
 ) -> None:
     """Write the config of the manifest that REFERENCE names, verified.
 
@@ -138,7 +138,7 @@ def push(
     media_type: str | None,
     tags: tuple[str, ...],
     registries: tuple[str, ...],
-    plain_http: bool,
+    plain_http: bool | None,
 ) -> None:
     """Store FILE (- is stdin), byte for byte, as the manifest or index at REFERENCE: a tag, a digest, or neither.
 
@@ -179,7 +179,7 @@ def push(
 
 
 def _document(
-    console: Console, reference: str, platform: str | None, *, registries: tuple[str, ...], plain_http: bool
+    console: Console, reference: str, platform: str | None, *, registries: tuple[str, ...], plain_http: bool | None
 ) -> tuple[str, Document]:
     """The name of the repository, and the document."""
     from provender.artifact.narrow import narrow

@@ -29,7 +29,7 @@ def command(
     directory: Path | None,
     jobs: int,
     registries: tuple[str, ...],
-    plain_http: bool,
+    plain_http: bool | None,
 ) -> int:
     """List what `update` would move, and tags that name something else than when they were locked.
 

@@ -40,7 +40,7 @@ def command(
     no_cache: bool,
     jobs: int,
     registries: tuple[str, ...],
-    plain_http: bool,
+    plain_http: bool | None,
 ) -> None:
     """Lay the files of the artifact at REFERENCE into a directory, verified.
 

@@ -46,7 +46,7 @@ def command(
     tags: tuple[str, ...],
     jobs: int,
     registries: tuple[str, ...],
-    plain_http: bool,
+    plain_http: bool | None,
 ) -> None:
     """Publish FILES, and directories as archives, as one artifact at REFERENCE.
 

@@ -31,7 +31,7 @@ def command() -> None:
 @registry_options
 @output_options
 @click.pass_context
-def list_(ctx: click.Context, registries: tuple[str, ...], plain_http: bool) -> None:
+def list_(ctx: click.Context, registries: tuple[str, ...], plain_http: bool | None) -> None:
     """List the logical registries that are known here, and where they are.
 
     \b
@@ -66,7 +66,7 @@ def list_(ctx: click.Context, registries: tuple[str, ...], plain_http: bool) -> 
 @registry_options
 @output_options
 @click.pass_context
-def explain(ctx: click.Context, name: str, registries: tuple[str, ...], plain_http: bool) -> None:
+def explain(ctx: click.Context, name: str, registries: tuple[str, ...], plain_http: bool | None) -> None:
     """Show where NAME is read and written, which settings say so, who made them, and why they count;
     and how each host is spoken to: plain or by TLS, by which proxy, with whose certificates.
 

@@ -200,7 +200,7 @@ def plan(
     exit_code: bool,
     jobs: int,
     registries: tuple[str, ...],
-    plain_http: bool,
+    plain_http: bool | None,
     **options: object,
 ) -> None:
     """Find out everything that a relocation would write, and show it; nothing is written but the plan.
@@ -256,7 +256,7 @@ def apply_(
     shard: str | None,
     jobs: int,
     registries: tuple[str, ...],
-    plain_http: bool,
+    plain_http: bool | None,
     **options: object,
 ) -> None:
     """Do exactly what PLAN says. Tags move last, after everything that they need is there and is listed.
@@ -310,7 +310,7 @@ def verify_(
     deep: bool,
     jobs: int,
     registries: tuple[str, ...],
-    plain_http: bool,
+    plain_http: bool | None,
 ) -> None:
     """Compare the destination with PLAN: tags, manifests, blobs, and what the destination itself lists as related.
 

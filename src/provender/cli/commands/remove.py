@@ -26,7 +26,7 @@ def command(
     directory: Path | None,
     jobs: int,
     registries: tuple[str, ...],
-    plain_http: bool,
+    plain_http: bool | None,
 ) -> None:
     """Remove each dependency NAME from provender.yaml, and its files unless somebody changed them.
 

@@ -13,7 +13,7 @@ from provender.cli.services import Services
 @registry_options
 @output_options
 @click.pass_context
-def command(ctx: click.Context, reference: str, registries: tuple[str, ...], plain_http: bool) -> None:
+def command(ctx: click.Context, reference: str, registries: tuple[str, ...], plain_http: bool | None) -> None:
     """Print the digest that REFERENCE names now.
 
     \b

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @output_options
 @click.pass_context
 def command(
-    ctx: click.Context, reference: str, platform: str | None, registries: tuple[str, ...], plain_http: bool
+    ctx: click.Context, reference: str, platform: str | None, registries: tuple[str, ...], plain_http: bool | None
 ) -> None:
     """Show the type, size, annotations and layers of the artifact at REFERENCE, or the children of an index.
 

@@ -34,7 +34,7 @@ def command(
     directory: Path | None,
     jobs: int,
     registries: tuple[str, ...],
-    plain_http: bool,
+    plain_http: bool | None,
 ) -> None:
     """Resolve what is not locked yet, and lay everything on disk, verified. All of it happens, or nothing.
 

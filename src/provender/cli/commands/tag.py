@@ -15,7 +15,7 @@ from provender.cli.services import Services
 @output_options
 @click.pass_context
 def command(
-    ctx: click.Context, reference: str, tags: tuple[str, ...], registries: tuple[str, ...], plain_http: bool
+    ctx: click.Context, reference: str, tags: tuple[str, ...], registries: tuple[str, ...], plain_http: bool | None
 ) -> None:
     """Point each TAG at the artifact that REFERENCE names, in the same repository.
 

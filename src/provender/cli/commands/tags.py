@@ -21,7 +21,7 @@ def command(
     repository: str,
     version_range: str | None,
     registries: tuple[str, ...],
-    plain_http: bool,
+    plain_http: bool | None,
 ) -> None:
     """List the tags of REPOSITORY, as the registry orders them; with --version, oldest version first.
 

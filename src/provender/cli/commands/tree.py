@@ -32,7 +32,7 @@ def command(
     files: bool,
     directory: Path | None,
     registries: tuple[str, ...],
-    plain_http: bool,
+    plain_http: bool | None,
 ) -> None:
     """Show each dependency as a tree: where it is from, the manifest and layers that are locked, what lies on disk.
 

@@ -15,7 +15,7 @@ from provender.cli.services import Services
 @output_options
 @click.pass_context
 def command(
-    ctx: click.Context, reference: str, tags: tuple[str, ...], registries: tuple[str, ...], plain_http: bool
+    ctx: click.Context, reference: str, tags: tuple[str, ...], registries: tuple[str, ...], plain_http: bool | None
 ) -> None:
     """Remove the tag of REFERENCE and each TAG of the same repository; what they name stays, under its digest.
 

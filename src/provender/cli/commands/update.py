@@ -30,7 +30,7 @@ def command(
     directory: Path | None,
     jobs: int,
     registries: tuple[str, ...],
-    plain_http: bool,
+    plain_http: bool | None,
 ) -> None:
     """Move locked versions to the newest that provender.yaml allows, and tags to where they point now; then sync.
 

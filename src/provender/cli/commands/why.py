@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 @output_options
 @click.pass_context
 def command(
-    ctx: click.Context, path: str, directory: Path | None, registries: tuple[str, ...], plain_http: bool
+    ctx: click.Context, path: str, directory: Path | None, registries: tuple[str, ...], plain_http: bool | None
 ) -> None:
     """Name the dependency that laid the file PATH, where it came from, and whether it still is as it was laid.
 

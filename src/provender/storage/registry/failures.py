@@ -145,7 +145,7 @@ def failed(answer: Answer, place: Place) -> ProvenderError:
             )
         case _:
             is_silent = place.is_plain_http and not problem.code
-            hint = "if the registry speaks HTTPS, leave out --plain-http" if is_silent else None
+            hint = "if the registry speaks TLS: --no-plain-http" if is_silent else None
             return Unavailable(
                 said,
                 code="refused-by-registry",
@@ -196,8 +196,10 @@ def not_a_registry(answer: Answer, place: Place) -> Unavailable:
     )
 
 
-def connection_failed(failure: TransportFailure, registry: Origin, where: str, tries: int = 1) -> Unavailable:
-    """The error for a request that got no answer."""
+def connection_failed(
+    failure: TransportFailure, registry: Origin, where: str, tries: int = 1, *, is_known: bool = True
+) -> Unavailable:
+    """The error for a request that got no answer; `is_known`: the registry has answered before."""
     hints = {
         "connect": "check host and port, and that the registry runs",
         "dns": "check the spelling of the host and the network",
@@ -209,12 +211,14 @@ def connection_failed(failure: TransportFailure, registry: Origin, where: str, t
         "tls": "check that the registry speaks TLS 1.2 or newer, and its client certificates",
         "url": "check the registry's address",
     }
+    # A server that wants TLS closes the connection, often without a word.
+    is_silent = failure.kind == "broken" and registry.scheme == "http" and not is_known
     times = f" ({tries} tries)" if tries > 1 else ""
     return Unavailable(
         f"no answer from {failure.origin or registry}: {printable(failure.message)}{times}",
         code=f"connection-{failure.kind}",
         where=where,
-        hint=hints[failure.kind],
+        hint="if the registry speaks TLS: --no-plain-http" if is_silent else hints[failure.kind],
         retryable=failure.is_temporary,
         exit_status=75 if failure.is_temporary else 69,
     )

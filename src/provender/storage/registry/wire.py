@@ -164,7 +164,8 @@ class Wire:
                 may_repeat = replayable and failure.is_temporary
                 wait_s = patience.after_failure(is_known=self._is_known) if may_repeat else None
                 if wait_s is None:
-                    raise connection_failed(failure, self._registry, where, max(patience.tries, 1)) from failure
+                    tries = max(patience.tries, 1)
+                    raise connection_failed(failure, self._registry, where, tries, is_known=self._is_known) from failure
                 self.wait(wait_s, failure.message)
             else:
                 if result.status not in TEMPORARY_STATUSES:
