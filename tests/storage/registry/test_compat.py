@@ -139,6 +139,16 @@ def test_every_way_of_refusing_is_understood(
     assert caught.value.where == f"{registry.host}/acme/app:1.0"
 
 
+def test_a_registry_that_takes_no_manifest_at_all_is_not_about_the_form(
+    registry: TestRegistry, repository: RegistryRepository
+) -> None:
+    answer = refusal("UNSUPPORTED", 405)
+    registry.fault(("PUT", "/manifests/"), action=Status(405, {**answer.headers, "Allow": "GET, HEAD"}, answer.body))
+    with pytest.raises(Unsupported) as caught:
+        repository.push_document(manifest("a"), ["1.0"])
+    assert (caught.value.code, "does not offer this" in caught.value.message) == ("unsupported", True)
+
+
 @pytest.mark.parametrize(
     "code", ["MANIFEST_BLOB_UNKNOWN", "DIGEST_INVALID", "NAME_INVALID", "TAG_INVALID", "SIZE_INVALID"]
 )

@@ -171,6 +171,8 @@ def artifact_refused(answer: Answer, document: Document, place: Place) -> Unsupp
     has_news = bool(view.artifact_type) or view.subject is not None
     if problem.code not in ARTIFACT_REFUSAL_CODES or answer.is_page or (is_plain and not has_news):
         return None
+    if answer.status == 405 and "allow" in answer.headers and "PUT" not in answer.headers["allow"]:
+        return None  # it takes no manifest at all
     said = ": ".join(text for text in (f"{answer.status} {problem.code}".strip(), problem.message) if text)
     kind = view.effective_type or "no type"
     return Unsupported(
