@@ -25,6 +25,7 @@ ALGORITHMS: Final = {"sha256": 64, "sha512": 128}
 
 _SHAPE = re.compile(r"([a-z0-9]+(?:[+._-][a-z0-9]+)*):([a-zA-Z0-9=_-]+)")
 _HEX = re.compile(r"[0-9a-f]+")
+_USUAL = re.compile(r"sha256:[0-9a-f]{64}")
 
 
 class Digest(str):
@@ -45,7 +46,7 @@ class Digest(str):
         """The digest of `content`."""
         if algorithm not in ALGORITHMS:
             raise _unsupported(algorithm, algorithm)
-        return cls(f"{algorithm}:{hashlib.new(algorithm, content).hexdigest()}")
+        return str.__new__(cls, f"{algorithm}:{hashlib.new(algorithm, content).hexdigest()}")
 
     @property
     def algorithm(self) -> str:
@@ -78,6 +79,8 @@ def decode_digest(kind: type, value: object) -> Digest:
 
 
 def _checked(text: str) -> str:
+    if _USUAL.fullmatch(text) is not None:
+        return text
     if len(text) > 256 or (match := _SHAPE.fullmatch(text)) is None:
         raise InvalidReference(
             f"not a digest: {text[:80]!r}",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Final, NoReturn, TypeVar
 
 import msgspec
@@ -31,6 +32,7 @@ __all__ = ["MAX_DOCUMENT_BYTES", "Document", "Index", "Manifest", "parse_json"]
 
 MAX_DOCUMENT_BYTES: Final = 8 << 20  # read; registries accept at least 4 MiB (distribution-spec, "Pushing Manifests")
 _MAX_DEPTH: Final = 64
+_SMALL_BYTES: Final = 16 << 10
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
@@ -115,7 +117,7 @@ class Document(msgspec.Struct, frozen=True):
                 code="digest-mismatch",
                 hint="the registry or a proxy in between returned other content; nothing was kept",
             )
-        view = _parse(raw, media_type)
+        view = _view(raw, media_type)
         named = view.media_type or media_type or (INDEX if isinstance(view, Index) else MANIFEST)
         descriptor = Descriptor(media_type=named, digest=digest, size=len(raw), artifact_type=view.artifact_type)
         return cls(descriptor, raw)
@@ -137,7 +139,7 @@ class Document(msgspec.Struct, frozen=True):
 
     def parse(self) -> Manifest | Index:
         """The view of the bytes; the same checks as `read`."""
-        return _parse(self.raw, self.descriptor.media_type)
+        return _view(self.raw, self.descriptor.media_type)
 
     def manifest(self) -> Manifest:
         """The view as a manifest; InvalidDocument if it is an index."""
@@ -166,8 +168,19 @@ def parse_json(raw: bytes, what: str) -> dict[str, object]:
         raise InvalidDocument(f"{what} is not JSON: {error}", code="invalid-json") from error
     if not isinstance(value, dict):
         _refuse(f"{what} is not a JSON object", "invalid-json")
-    _check_depth(value, what)
+    if raw.count(b"{") + raw.count(b"[") > _MAX_DEPTH:
+        _check_depth(value, what)
     return value
+
+
+def _view(raw: bytes, media_type: str | None) -> Manifest | Index:
+    return _recent(raw, media_type) if len(raw) <= _SMALL_BYTES else _parse(raw, media_type)
+
+
+@lru_cache(maxsize=256)
+def _recent(raw: bytes, media_type: str | None) -> Manifest | Index:
+    """The view of a small document; what was just read is parsed by the next who looks at it."""
+    return _parse(raw, media_type)
 
 
 def _parse(raw: bytes, media_type: str | None) -> Manifest | Index:
@@ -175,7 +188,7 @@ def _parse(raw: bytes, media_type: str | None) -> Manifest | Index:
     named = _agreed_type(fields, media_type)
     is_index = named in INDEX_TYPES if named else "manifests" in fields
     _check_kind(fields, is_index=is_index)
-    present = {key: value for key, value in _without_nulls(fields).items() if value is not None}
+    present = _without_nulls(fields) if b"null" in raw else fields
     if is_index:
         return _convert({"manifests": [], **present}, Index)
     if named in ARTIFACT_MANIFEST_TYPES:
@@ -215,7 +228,7 @@ def _check_kind(fields: Mapping[str, object], *, is_index: bool) -> None:
 
 def _without_nulls(fields: Mapping[str, object]) -> dict[str, object]:
     """Go encoders write `null` for an empty collection; absence means the same."""
-    return {key: _strip(value) for key, value in fields.items()}
+    return {key: _strip(value) for key, value in fields.items() if value is not None}
 
 
 def _strip(value: object) -> object:

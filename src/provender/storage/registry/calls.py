@@ -114,4 +114,4 @@ def with_query(url: str, parameters: Sequence[tuple[str, str]]) -> str:
     """The URL with further parameters; those that it has stay as they are."""
     if not parameters:
         return url
-    return f"{url}{'&' if '?' in url else '?'}{urlencode(parameters, quote_via=quote)}"
+    return f"{url}{'&' if '?' in url else '?'}{urlencode(parameters, safe=':', quote_via=quote)}"

@@ -92,6 +92,7 @@ class RecentDocuments:
         self._count = count
         self._limit = limit
         self._documents: OrderedDict[Digest, Document] = OrderedDict()
+        self._bytes = 0
         self._lock = threading.Lock()
 
     def __bool__(self) -> bool:
@@ -107,16 +108,20 @@ class RecentDocuments:
     def put(self, document: Document) -> None:
         """Remember a document, forget the ones not used for longest."""
         with self._lock:
+            self._forget(document.digest)
             self._documents[document.digest] = document
-            self._documents.move_to_end(document.digest)
-            total = sum(len(item.raw) for item in self._documents.values())
-            while len(self._documents) > 1 and (len(self._documents) > self._count or total > self._limit):
-                total -= len(self._documents.popitem(last=False)[1].raw)
+            self._bytes += len(document.raw)
+            while len(self._documents) > 1 and (len(self._documents) > self._count or self._bytes > self._limit):
+                self._forget(next(iter(self._documents)))
 
     def drop(self, digest: Digest) -> None:
         """Forget a document."""
         with self._lock:
-            self._documents.pop(digest, None)
+            self._forget(digest)
+
+    def _forget(self, digest: Digest) -> None:
+        if (gone := self._documents.pop(digest, None)) is not None:
+            self._bytes -= len(gone.raw)
 
 
 def _carried_type(answer: Answer) -> str | None:
