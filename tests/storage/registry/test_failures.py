@@ -134,4 +134,4 @@ def test_a_silent_400_over_plain_http_hints_at_https(registry: TestRegistry, rep
     registry.fault(("GET", "/manifests/"), action=Status(400, {}, b"Client sent an HTTP request to an HTTPS server."))
     with pytest.raises(Unavailable) as caught:
         repository.resolve("1.0")
-    assert "--plain-http" in str(caught.value.hint)
+    assert "--no-plain-http" in str(caught.value.hint)
