@@ -31,12 +31,12 @@ class Rewindable(BlobReader, Protocol):
 class HashedContent(BlobReader, Protocol):
     """Content of a file that was hashed before, and need not be again as long as nobody touched the file."""
 
-    def hashed_file(self, digest: Digest) -> IO[bytes] | None:
-        """The file, if it is still the one that had this digest; None if it has to be read to tell."""
+    def vouches(self, digest: Digest) -> bool:
+        """True if it is still the content that had this digest; False if it has to be hashed to tell."""
         ...
 
-    def passed(self, n: int) -> None:
-        """The next `n` bytes of it went where they were to go."""
+    def skip(self, n: int) -> None:
+        """Go on behind the next `n` bytes, which are where they are to go."""
         ...
 
 
@@ -74,6 +74,10 @@ class FileReader:
         """Go on with the first byte."""
         self._file.seek(0)
 
+    def skip(self, n: int) -> None:
+        """Go on behind the next `n` bytes."""
+        self._file.seek(n, os.SEEK_CUR)
+
     def close(self) -> None:
         self._file.close()
 
@@ -94,9 +98,6 @@ class HashedFile(FileReader):
         self._digest = digest
         self._stamp = stamp
 
-    def hashed_file(self, digest: Digest) -> IO[bytes] | None:
-        """The file, untouched."""
-        return self._file if digest == self._digest and Stamp.of(self._file) == self._stamp else None
-
-    def passed(self, n: int) -> None:
-        """Nothing: nobody watches."""
+    def vouches(self, digest: Digest) -> bool:
+        """True if the file is untouched."""
+        return digest == self._digest and Stamp.of(self._file) == self._stamp

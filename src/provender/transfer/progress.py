@@ -6,7 +6,7 @@ Methods are called from worker threads: an implementation has to be safe for tha
 from __future__ import annotations
 
 from types import TracebackType
-from typing import IO, Protocol, Self
+from typing import Protocol, Self
 
 from provender.oci import Digest
 from provender.storage.abilities import BlobReader
@@ -109,14 +109,15 @@ class WatchedContent(WatchedReader):
         self._position = 0
         self._reported = 0
 
-    def hashed_file(self, digest: Digest) -> IO[bytes] | None:
-        """The file below, where there is one that was hashed (see `HashedContent`)."""
-        return self._content.hashed_file(digest) if isinstance(self._content, HashedContent) else None
+    def vouches(self, digest: Digest) -> bool:
+        """True if the content below was hashed and is untouched (see `HashedContent`)."""
+        return isinstance(self._content, HashedContent) and self._content.vouches(digest)
 
-    def passed(self, n: int) -> None:
-        """Report what passes without being read."""
-        self._cancellation.check()
-        self._passed(n)
+    def skip(self, n: int) -> None:
+        """Go on behind the next `n` bytes of what vouches, which count as passed."""
+        if isinstance(self._content, HashedContent):
+            self._content.skip(n)
+            self._passed(n)
 
     def rewind(self) -> None:
         """Go on with the first byte."""

@@ -11,13 +11,12 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from functools import partial
 from socket import gaierror, socket
-from typing import IO, TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from provender.storage.abilities import BlobReader
 from provender.storage.registry.http1 import Incoming, Socket, broke, read_head, request_head, system_words
 from provender.storage.registry.network import Network
 from provender.storage.registry.origin import Origin
-from provender.storage.registry.sent_file import SentFile
 from provender.storage.registry.tls import TlsSettings
 from provender.storage.registry.transport import Response, TransportFailure
 
@@ -26,7 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = ["DirectHttp", "Peer"]
 
-# One send may take as long as a connect, however slow the line is; larger pieces are not faster (measured).
+# One send may take as long as a connect, however slow the line is; larger pieces are not faster (measured). Nor is
+# `sendfile`: on loopback it hands out single pages, which cost who receives them more than it saves here.
 _SENT_BYTES: Final = 128 << 10
 _SMALL_BYTES: Final = 16 << 10  # goes along with the head
 _MOST_PEERS: Final = 64
@@ -178,26 +178,11 @@ def _send(source: Socket, head: bytes, body: bytes | BlobReader | None) -> bool:
         return _said(source, head + (body or b""))
     if isinstance(body, bytes):
         return _said(source, head) and _said(source, body)
-    if isinstance(body, SentFile):
-        return _said(source, head) and all(_passed_on(source, *piece) for piece in body.pieces())
     if not _said(source, head + body.read(_SENT_BYTES)):
         return False
     while piece := body.read(_SENT_BYTES):
         if not _said(source, piece):
             return False
-    return True
-
-
-def _passed_on(source: Socket, file: IO[bytes], offset: int, count: int) -> bool:
-    """Send a part of a file without reading it, as far as the system can do that."""
-    try:
-        sent = source.raw.sendfile(file, offset, count)
-    except (BrokenPipeError, ConnectionResetError):
-        return False
-    except OSError as error:
-        raise broke(error) from error
-    if sent != count:
-        raise TransportFailure("broken", "the file became shorter while it was sent")
     return True
 
 

@@ -36,8 +36,8 @@ from provender.storage.registry.quirks import (
     HostQuirks,
     contradicts,
 )
-from provender.storage.registry.sent_file import sent_file
 from provender.storage.registry.session import Call, Session
+from provender.storage.registry.vouched import vouched
 from provender.storage.registry.withheld import Withheld
 from provender.storage.rewindable import Rewindable
 from provender.storage.verify import CHUNK_BYTES, BytesReader, VerifiedReader, read_all
@@ -198,10 +198,7 @@ class Uploader:
 
     def _send_chunks(self, descriptor: Descriptor, reader: BlobReader, size: int, offset: int) -> None:
         """Send what comes after `offset`, in pieces."""
-        verified = VerifiedReader(reader, descriptor, where=self._where)
-        left = offset
-        while left and (piece := verified.read(min(left, CHUNK_BYTES))):
-            left -= len(piece)
+        body = vouched(reader, descriptor, self._where, offset=offset) or self._hashed(reader, descriptor, offset)
         upload = ChunkedUpload(
             self._session,
             self._call,
@@ -213,12 +210,19 @@ class Uploader:
             sent=offset,
         )
         try:
-            answer = upload.send(verified)
+            answer = upload.send(body)
         except ProvenderError as error:
             if not self._is_stored_nevertheless(error, descriptor.digest, is_verified=upload.is_verified):
                 raise
         else:
             self._check(answer, descriptor)
+
+    def _hashed(self, reader: BlobReader, descriptor: Descriptor, offset: int) -> VerifiedReader:
+        """The content behind `offset`; what comes before is read and hashed."""
+        verified = VerifiedReader(reader, descriptor, where=self._where)
+        while offset and (piece := verified.read(min(offset, CHUNK_BYTES))):
+            offset -= len(piece)
+        return verified
 
     def _acknowledged(self, location: str, offset: int) -> None:
         self._open_at = location
@@ -297,7 +301,7 @@ class Uploader:
 
     def _put(self, location: str, descriptor: Descriptor, reader: BlobReader) -> None:
         """Send the content to an open upload, whole."""
-        body = sent_file(reader, descriptor, self._where) or Withheld(
+        body = vouched(reader, descriptor, self._where) or Withheld(
             VerifiedReader(reader, descriptor, where=self._where)
         )
         call = msgspec.structs.replace(
@@ -313,7 +317,7 @@ class Uploader:
         except ProvenderError as error:
             if isinstance(error, Unsupported) and error.code == "too-large-for-registry":
                 self._capabilities.learn_refused_put(descriptor.size)
-            if not self._is_stored_nevertheless(error, descriptor.digest, is_verified=body.is_verified):
+            if not self._is_stored_nevertheless(error, descriptor.digest, is_verified=body.verified):
                 raise
         else:
             self._check(answer, descriptor)

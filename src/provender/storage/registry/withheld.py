@@ -21,7 +21,7 @@ class Withheld:
         self._next: bytes | None = None
 
     @property
-    def is_verified(self) -> bool:
+    def verified(self) -> bool:
         """True once everything was read and found right."""
         return self._reader.verified
 
