@@ -337,6 +337,38 @@ def test_a_torn_line_at_the_end_of_a_journal_is_cut_away_and_one_inside_is_refus
     assert path.read_bytes() == whole + b"nonsense\n"
 
 
+@pytest.mark.parametrize("content", [b"no newline", b"\x89PNG" + bytes(70_000), b"{}\n", b'{"plan": "me"'])
+def test_a_file_that_is_no_journal_is_left_as_it_is(yard: Yard, content: bytes) -> None:
+    path = yard.root / "journal"
+    path.write_bytes(content)
+    with pytest.raises(ProvenderError) as caught, yard.journal(yard.plan()):
+        pass
+    assert caught.value.code == "invalid-journal"
+    assert path.read_bytes() == content
+
+
+def test_a_header_that_a_kill_tore_off_is_written_again(yard: Yard) -> None:
+    plan, path = yard.plan(), yard.root / "journal"
+    with yard.journal(plan):
+        pass
+    whole = path.read_bytes()
+    path.write_bytes(whole[:30])
+    with yard.journal(plan) as journal:
+        assert journal.known == 0
+    assert path.read_bytes() == whole
+
+
+def test_a_line_of_a_journal_may_name_a_deep_directory(yard: Yard) -> None:
+    plan = yard.plan()
+    entry = Entry(destination="layout:" + "deep/" * 800 + "app", digest=yard.family.root.digest)
+    other = Entry(destination=TO, digest=yard.family.root.digest)
+    with yard.journal(plan) as journal:
+        journal.add(entry)
+        journal.add(other)
+    with yard.journal(plan) as journal:
+        assert journal.entries() == (entry, other)
+
+
 def test_uploads_that_are_not_done_are_known_to_the_next_run(yard: Yard) -> None:
     plan = yard.plan()
     one, two, three = (Digest.of(name) for name in (b"1", b"2", b"3"))

@@ -24,7 +24,7 @@ from provender.storage.files import FileLock
 __all__ = ["Entry", "Journal"]
 
 _MAX_BYTES: Final = 4 << 30
-_MAX_LINE: Final = 4096
+_MAX_LINE: Final = 64 << 10
 _MAX_LOCATION: Final = 2048
 
 
@@ -96,8 +96,7 @@ class Journal:
         line = msgspec.json.encode(entry, enc_hook=str) + b"\n"
         with self._lock:
             self._done[entry.destination, entry.digest, entry.is_document] = entry
-            # One write appends the whole line: a kill leaves it or nothing, or a torn end that is cut off again.
-            os.write(self._fd, line)
+            self._append(line)
 
     def uploads(self, destination: str) -> UploadNotes:
         """Where uploads to a destination are noted."""
@@ -116,7 +115,19 @@ class Journal:
             line = msgspec.structs.replace(line, location=upload.location, offset=upload.offset)
         with self._lock:
             self._remember(line)
-            os.write(self._fd, msgspec.json.encode(line, enc_hook=str) + b"\n")
+            self._append(msgspec.json.encode(line, enc_hook=str) + b"\n")
+
+    def _append(self, line: bytes) -> None:
+        """Write a line: a kill leaves all of it, nothing, or a torn end that is cut off again.
+
+        A full disk takes a part of it and says nothing before it is asked for the rest.
+        """
+        rest = memoryview(line)
+        try:
+            while rest:
+                rest = rest[os.write(self._fd, rest) :]
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(self._path)) from None
 
     def _remember(self, line: _Upload) -> None:
         if line.location:
@@ -153,9 +164,13 @@ class Journal:
     def _read(self) -> None:
         """Take in what is there; what a kill tore off at the end is cut away, for the next line to begin well."""
         whole = 0
+        header = msgspec.json.encode(_Header(plan=str(self._plan))) + b"\n"
         with open(os.dup(self._fd), "rb") as file:
             for number, line in enumerate(iter(lambda: file.readline(_MAX_LINE), b"")):
                 if not line.endswith(b"\n"):
+                    # Torn off only where the file ends; and a file of somebody else is never cut.
+                    if file.read(1) or not (number or header.startswith(line)):
+                        raise self._no_journal(number + 1)
                     break
                 if whole + len(line) > _MAX_BYTES:
                     raise InvalidDocument(f"the journal is over {_MAX_BYTES} bytes", code="journal-too-large")
@@ -167,7 +182,7 @@ class Journal:
         os.ftruncate(self._fd, whole)
         os.lseek(self._fd, 0, os.SEEK_END)
         if whole == 0:
-            os.write(self._fd, msgspec.json.encode(_Header(plan=str(self._plan))) + b"\n")
+            self._append(header)
 
     def _check(self, line: bytes) -> None:
         try:
