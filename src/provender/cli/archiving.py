@@ -135,7 +135,7 @@ def there(graph: Graph, storages: Storages, since: str, *, jobs: int) -> frozens
         reference = Reference.parse(since)
     except InvalidReference as error:
         raise error.at(since) from None
-    return blobs_at(graph, storages.open(reference).storage, jobs=jobs)
+    return blobs_at(graph, storages.open(reference).home(), jobs=jobs)
 
 
 def refuse_existing(path: Path, *, is_split: bool, is_forced: bool) -> None:

@@ -185,13 +185,16 @@ def reading(storages: Storages, reference: Reference) -> Opened:
 
 
 def writing(storages: Storages, reference: Reference) -> PlanDestination:
-    """The destination of a leg for asking: what is not there yet is an empty one, and stays so; so is an archive."""
+    """The destination of a leg for asking: what is not there yet is an empty one, and stays so; so is an archive.
+
+    Its mirrors are not asked: what only they have is not there.
+    """
     if is_archive(reference.name):
         from provender.storage.memory import MemoryStorage
 
         return MemoryStorage()
     try:
-        return storages.open(reference).storage
+        return storages.open(reference).home()
     except NotFound:
         from provender.storage.memory import MemoryStorage
 

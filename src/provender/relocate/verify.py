@@ -107,7 +107,7 @@ class _Look:
     def __init__(self, leg: Leg, storages: Storages, *, is_deep: bool, jobs: int, progress: Progress) -> None:
         self._leg = leg
         self._graph = leg.graph
-        self._storage = storages.open(Reference.parse(leg.destination)).storage
+        self._storage = storages.open(Reference.parse(leg.destination)).home()  # what its mirrors have proves nothing
         self._is_deep = is_deep
         self._jobs = jobs
         self._progress = progress

@@ -247,7 +247,7 @@ def _writing(storages: Storages, target: Reference, *, is_archive: bool, dry_run
     if not dry_run:
         return storages.open(target, create=True).writable
     try:
-        return storages.open(target).storage
+        return storages.open(target).home()
     except NotFound:
         return MemoryStorage()
 
