@@ -7,7 +7,7 @@ from typing import Final, Self
 
 import msgspec
 
-from provender.errors import InvalidReference
+from provender.errors import InvalidDocument, InvalidReference
 from provender.oci import Reference
 
 __all__ = ["Mapping", "Rule", "archived_repository", "is_archive"]
@@ -51,7 +51,8 @@ class Mapping(msgspec.Struct, frozen=True, kw_only=True):
     def destination(self, source: Reference) -> Reference:
         """The repository that the content of `source` goes to.
 
-        Raises InvalidReference where nothing says where, or what comes out is no name of a repository.
+        Raises InvalidReference where nothing says where, or what comes out is no name of a repository, and
+        InvalidDocument (`bad-repository-name`) for what an archive calls one and would lead out of its place.
         """
         archived = archived_repository(source)
         name = source.name if archived is None else archived[1]
@@ -100,6 +101,13 @@ def _path(source: Reference) -> str:
 
 
 def _joined(place: str, rest: str, source: Reference) -> Reference:
+    if rest and not {"", ".", ".."}.isdisjoint(rest.replace("\\", "/").split("/")):
+        raise InvalidDocument(
+            f"{rest[:200]!r} is no repository that could be below {place[:200]}",
+            code="bad-repository-name",
+            where=source.name[:300],
+            hint="nothing was written; say with --map where each goes, if you trust the archive that has it",
+        )
     text = f"{place}/{rest}" if rest else place
     reference = Reference.parse(text)
     if reference.target is not None:
