@@ -1,6 +1,7 @@
 """What a destination lacks of a graph, and which tags would change: read and shown before anything is written.
 
-Transfer layer. What is there is taken for complete, since everything below a document is written before it.
+Transfer layer. What is there is taken for complete, since everything below a document is written before it. Lists of
+referrers are written after it: what is there and not listed is missing.
 """
 
 from __future__ import annotations
@@ -11,10 +12,11 @@ from typing import Final, Protocol, TypeVar
 
 import msgspec
 
-from provender.errors import NotFound, ProvenderError
+from provender.errors import InvalidDocument, NotFound, ProvenderError, Unavailable
 from provender.oci import Digest
-from provender.storage.abilities import Fetcher, TagLister, TagReader
-from provender.transfer.graph import Graph, Node
+from provender.storage.abilities import Fetcher, RelationLister, TagLister, TagReader
+from provender.storage.layout_index import fallback_tag
+from provender.transfer.graph import Edge, Graph, Node
 from provender.transfer.pool import Cancellation, run_all
 
 __all__ = ["Plan", "PlanDestination", "PlanOptions", "TagChange", "listed_tags", "missing"]
@@ -26,7 +28,7 @@ _WORTH_LISTING: Final = 8
 _MAX_TAGS: Final = 1_000_000
 
 
-class PlanDestination(Fetcher, TagReader, TagLister, Protocol):
+class PlanDestination(Fetcher, TagReader, TagLister, RelationLister, Protocol):
     """What is asked of a destination before anything is written."""
 
 
@@ -132,6 +134,7 @@ class _Look:
         tags = wanted if is_new else self._look_at_tags(wanted, names)
         if not is_new:
             self._look_at_documents()
+            self._look_at_lists(names)
         documents = frozenset(digest for digest in self._graph.by_digest if not self._there.get(digest, False))
         blobs = self._blobs(documents, is_probed=self._options.probe_blobs and not is_new)
         return Plan(
@@ -166,6 +169,30 @@ class _Look:
                         seen.add(child)
                         following.append(child)
             level = following
+
+    def _look_at_lists(self, names: frozenset[str] | None) -> None:
+        """What is there and not listed was left so by a run that was ended, or by a destination that does not list."""
+        edges: dict[Digest, list[Edge]] = {}
+        for owner, related in self._graph.related.items():
+            there = [edge for edge in related if edge.kind == "subject" and self._there.get(edge.digest)]
+            if there:
+                edges[owner] = there
+        found = self._ask([partial(self._unlisted, owner, each, names) for owner, each in edges.items()])
+        self._there.update((digest, False) for digests in found for digest in digests)
+
+    def _unlisted(self, owner: Digest, edges: Sequence[Edge], names: frozenset[str] | None) -> set[Digest]:
+        # Who names no subject can be under the fallback tag alone, beside an API as well.
+        lone = {edge.digest for edge in edges if edge.entry is not None}
+        tags = {fallback_tag(owner)} if lone and names is None else names
+        try:
+            listed = list(self._destination.listed(owner, tags=tags))
+        except (InvalidDocument, Unavailable) as error:
+            if error.retryable:
+                raise
+            listed = []  # an API that cannot be used is none to those who write, too
+        found = {each.descriptor.digest for each in listed if each.route != "overlooked"}
+        found |= lone.intersection(each.descriptor.digest for each in listed)
+        return {edge.digest for edge in edges} - found
 
     def _blobs(self, documents: frozenset[Digest], *, is_probed: bool) -> frozenset[Digest]:
         owners: Iterable[Digest] = self._graph.by_digest if self._options.is_thorough else documents
