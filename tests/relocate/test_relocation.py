@@ -309,6 +309,21 @@ def test_a_run_that_is_stopped_again_and_again_gets_there_and_sends_nothing_twic
     assert verify(plan, yard.storages, is_deep=True).faults == ()
 
 
+def test_what_a_destination_lost_since_an_earlier_run_is_sent_again(yard: Yard) -> None:
+    """A registry collects what no tag names, such as all that a killed run sent the day before."""
+    plan = yard.plan()
+    yard.apply(plan)
+    blob = yard.family.named["amd64"].manifest().layers[0]
+    yard.destination.delete(msgspec.structs.replace(blob, media_type="application/octet-stream"))
+    yard.destination.delete(yard.family.named["arm64"].descriptor)
+    yard.destination.delete(yard.family.root.descriptor)
+    with yard.journal(plan) as journal:
+        (applied,) = apply(plan, yard.storages, yard.storages, journal)
+    sent = {outcome.digest for outcome in applied.report.outcomes if outcome.action == "copied"}
+    assert sent == {blob.digest, yard.family.named["arm64"].digest, yard.family.root.digest}
+    assert verify(plan, yard.storages, is_deep=True).faults == ()
+
+
 def test_a_journal_is_of_one_plan_and_of_one_run_at_a_time(yard: Yard) -> None:
     plan = yard.plan()
     with yard.journal(plan), pytest.raises(Unavailable) as busy, yard.journal(plan):

@@ -188,7 +188,11 @@ class _Watch:
         self._choices = choices
 
     def is_finished(self, node: Node) -> bool:
-        return self._journal.has(self._leg.destination, node.digest, is_document=node.is_document)
+        place, digest, is_document = self._leg.destination, node.digest, node.is_document
+        if not self._journal.has(place, digest, is_document=is_document):
+            return False
+        is_earlier = self._journal.is_earlier(place, digest, is_document=is_document)
+        return not is_earlier or self._destination.exists(node.content)
 
     def finished(self, outcome: Outcome) -> None:
         entry = Entry(

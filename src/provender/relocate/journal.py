@@ -77,6 +77,7 @@ class Journal:
         self._plan = plan
         self._lock = threading.Lock()
         self._done: dict[tuple[str, Digest, bool], Entry] = {}
+        self._earlier: frozenset[tuple[str, Digest, bool]] = frozenset()
         self._uploads: dict[tuple[str, Digest], UploadNote] = {}
         self._held = FileLock(
             path.with_name(f"{path.name}.lock"), timeout_s=0, what=f"the journal {path.name}", remove=True
@@ -90,6 +91,10 @@ class Journal:
     def has(self, destination: str, digest: Digest, *, is_document: bool) -> bool:
         """True if the node was finished at this destination."""
         return (destination, digest, is_document) in self._done
+
+    def is_earlier(self, destination: str, digest: Digest, *, is_document: bool) -> bool:
+        """True if it was an earlier run that finished it: a registry may have collected it since, as garbage."""
+        return (destination, digest, is_document) in self._earlier
 
     def add(self, entry: Entry) -> None:
         """Note a finished node."""
@@ -179,6 +184,7 @@ class Journal:
                 else:
                     self._take(line, number + 1)
                 whole += len(line)
+        self._earlier = frozenset(self._done)
         os.ftruncate(self._fd, whole)
         os.lseek(self._fd, 0, os.SEEK_END)
         if whole == 0:

@@ -79,7 +79,7 @@ class Watch(Protocol):
     """Hears what is finished, when it is, from worker threads: a journal. And knows what was finished before."""
 
     def is_finished(self, node: Node, /) -> bool:
-        """True if an earlier run finished the node at this destination: it is not even asked for."""
+        """True if the node was finished at this destination and is there: nothing is done for it."""
         ...
 
     def finished(self, outcome: Outcome, /) -> None:
