@@ -18,7 +18,7 @@ from provender.relocate.plan import Leg, RelocationPlan
 from provender.storage.open import Storages
 from provender.storage.verify import CHUNK_BYTES
 from provender.transfer.discover import DiscoverOptions, Start, discover
-from provender.transfer.graph import Edge, Node
+from provender.transfer.graph import Edge, Node, Route
 from provender.transfer.pool import Cancellation, run_all
 from provender.transfer.progress import NO_PROGRESS, Progress
 
@@ -30,6 +30,7 @@ FaultKind = Literal["tag", "missing", "damaged", "not-listed"]
 
 _NOT_LISTED: Final = 84
 _MAX_LISTED: Final = 2
+_UNHEARD: Final[frozenset[Route]] = frozenset({"document", "overlooked"})
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True):
@@ -177,7 +178,7 @@ class _Look:
         roots = [root for root in self._graph.roots if root.digest not in lost]
         starts = self._all([partial(self._start, root.digest) for root in roots])
         found = discover(self._storage, starts, options=DiscoverOptions(jobs=self._jobs))
-        there = {_key(edge) for edges in found.related.values() for edge in edges}
+        there = {_key(edge) for edges in found.related.values() for edge in edges if _is_listed(edge)}
         for owner, digest, tag in sorted(wanted - there, key=str):
             if digest not in lost:
                 what = f"the tag {tag}" if tag else f"{digest} as a referrer"
@@ -195,6 +196,11 @@ class _Look:
 
     def _all(self, tasks: Sequence[Callable[[], _T]]) -> list[_T]:
         return run_all(tasks, jobs=self._jobs, cancellation=self._cancellation)
+
+
+def _is_listed(edge: Edge) -> bool:
+    """True if those who look for it find it: a list that most do not read, or its own manifest, is not enough."""
+    return edge.entry is not None or not _UNHEARD.issuperset(edge.routes)
 
 
 def _key(edge: Edge) -> tuple[Digest, Digest, str | None]:
