@@ -284,6 +284,51 @@ def test_a_delta_says_what_it_lacks_and_needs_it_at_the_destination(project: InP
     project.prepare("pull", "acme/app:2.0", "-o", "out")
 
 
+def test_what_an_archive_is_to_build_on_has_to_be_there(project: InProcess) -> None:
+    layout = LayoutStorage(project.directory / "source", create=True)
+    push(layout, "one", "1.0", layers=[os.urandom(100_000)])
+    for place, status, code in (
+        ("acme/none", 66, "since-not-found"),
+        ("layout:none", 66, "layout-not-found"),
+        ("layout:source:9", 66, "tag-not-found"),
+    ):
+        refused(project.json("copy", "layout:source:1.0", "layout:x.tar", "--since", place), status, code)
+    push(LayoutStorage(project.directory / "other", create=True), "other", "1.0")
+    LayoutStorage(project.directory / "empty", create=True)
+    for place in ("layout:empty", "layout:other", "layout:other:1.0"):
+        result = project.succeed("copy", "layout:source:1.0", "layout:x.tar", "--force", "--since", place)
+        assert "the archive has everything" in result.stderr
+
+
+@pytest.mark.parametrize("name", ["a.tgz", "a.tar.gz", "a.tar.xz", "a.tar.001", "a.tar.zst.parts"])
+def test_an_archive_in_a_form_that_is_only_read_is_not_begun(project: InProcess, name: str) -> None:
+    family(LayoutStorage(project.directory / "source", create=True))
+    for arguments in (
+        ("copy", "layout:source:1.0", f"layout:{name}"),
+        ("bundle", "copy", "-b", "layout:source:1.0", "--to-tar", name),
+    ):
+        error = project.json(*arguments).error
+        assert (error["exit"], "FILE.tar.zst" in error["message"]) == (2, True)
+    assert [path.name for path in project.directory.iterdir()] == ["source"]
+
+
+def test_parts_of_something_else_are_not_replaced(project: InProcess) -> None:
+    push(LayoutStorage(project.directory / "source", create=True), "one", "1.0", layers=[os.urandom(3 << 20)])
+    names = ["a.tar.002", "a.tar.007", "a.tar.1000"]
+    for name in names:
+        (project.directory / name).write_text("mine")
+        refused(project.json("copy", "layout:source:1.0", "layout:a.tar", "--split", "1M"), 1, "archive-exists")
+        assert (project.directory / name).read_text() == "mine"
+        (project.directory / name).unlink()
+    assert [path.name for path in project.directory.iterdir()] == ["source"]
+
+
+def test_a_place_where_no_archive_can_be_is_told_of_before_anything_is_asked(project: InProcess) -> None:
+    error = refused(project.json("copy", "acme/app:1.0", "layout:no/a.tar"), 74, "local-io")
+    assert error["where"] == "no/a.tar"
+    assert project.registry.requests == []
+
+
 def test_a_wrong_byte_in_an_archive_is_found_before_anything_is_sent(project: InProcess) -> None:
     layout = LayoutStorage(project.directory / "source", create=True)
     content = os.urandom(70_000)

@@ -80,6 +80,21 @@ def test_a_wrong_blob_is_not_kept(project: InProcess) -> None:
 # --- manifest
 
 
+def test_an_input_file_that_is_not_there_is_66_for_everyone(project: InProcess) -> None:
+    for arguments in (
+        ("blob", "push", "acme/app", "none"),
+        ("manifest", "push", "acme/app:1", "none"),
+        ("bundle", "copy", "--lock", "none", "--to-repo", "acme/app"),
+        ("bundle", "pull", "--lock", "none", "-o", "out"),
+        ("bundle", "copy", "--tar", "none.tar", "--to-repo", "acme/app"),
+        ("push", "acme/app:1", "none"),
+        ("relocate", "plan", "-f", "none", "--to", "acme"),
+        ("relocate", "apply", "none"),
+    ):
+        error = project.json(*arguments).error
+        assert (error["exit"], "none" in f"{error['message']} {error['where']}") == (66, True), (arguments, error)
+
+
 def test_a_manifest_is_fetched_and_pushed_byte_for_byte(project: InProcess, place: str) -> None:
     digest = pushed(project, place, "1")
     project.prepare("manifest", "fetch", f"{place}:1", "-o", "manifest.json")

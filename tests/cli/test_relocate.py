@@ -221,6 +221,15 @@ def test_a_report_that_cannot_be_written_ends_apply_before_anything_moves(projec
     assert not (project.directory / "to").exists()
 
 
+def test_a_report_is_written_of_a_plan_that_does_nothing(project: InProcess) -> None:
+    plan = ("relocate", "plan", "layout:source:1.0", "--to", "layout:to", "-o", "plan.json")
+    for name in ("first.json", "second.json"):
+        project.prepare(*plan)
+        project.prepare("relocate", "apply", "plan.json", "--report", name, "--journal", f"{name}.journal")
+    report = json.loads((project.directory / "second.json").read_text())
+    assert (report["nodes"], [each["tag"] for each in report["unchanged"]]) == ([], ["1.0"])
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "words"),
     [
@@ -229,7 +238,9 @@ def test_a_report_that_cannot_be_written_ends_apply_before_anything_moves(projec
         (("plan", "layout:source", "--to", "acme/x"), 2, "layout:source:*"),
         (("plan", "layout:source:nope", "--to", "layout:to"), 66, "nope"),
         (("plan", "layout:source:9*", "--to", "layout:to"), 66, "none of the"),
-        (("plan", "-f", "none.txt", "--to", "layout:to"), 74, "none.txt"),
+        (("plan", "-f", "none.txt", "--to", "layout:to"), 66, "none.txt"),
+        (("plan", "layout:source:1.0", "--to", "layout:all.tgz"), 2, "FILE.tar.zst"),
+        (("plan", "layout:source:1.0", "--to", "layout:to", "--map", "x=layout:all.tar.gz/x"), 2, "FILE.tar.zst"),
         (("plan", "layout:source:1.0", "--to", "layout:to", "-o", "no/plan.json"), 74, "at no/plan.json"),
         (("apply", "none.json"), 66, "there is no plan"),
         (("apply", "source/index.json"), 65, "not a relocation plan"),

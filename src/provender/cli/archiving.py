@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,7 +12,7 @@ from provender.cli.console import Console, counted, human_bytes
 
 if TYPE_CHECKING:
     from provender.oci import Digest, Reference
-    from provender.storage.abilities import Fetcher
+    from provender.storage.abilities import Fetcher, TagLister
     from provender.storage.archive_writer import Compression
     from provender.storage.files import AtomicFile
     from provender.storage.open import Opened, Storages
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = [
     "archive_path",
     "check_archive",
+    "check_name",
     "compression_of",
     "opened_archive",
     "part_size",
@@ -37,6 +41,7 @@ _KINDS = {
     "haul": "a haul of hauler",
     "zarf": "a package of zarf, of which the images are read",
 }
+_READ_ONLY = re.compile(r"\.(?:tgz|tar\.(?:gz|bz2|xz|lz4)|tar(?:\.zst)?\.(?:[0-9]{3,6}|parts))$")
 _LEAST_PART_BYTES = 1 << 20
 _UNITS = {"": 0, "K": 10, "M": 20, "G": 30, "T": 40}
 
@@ -58,8 +63,18 @@ def part_size(text: str) -> int:
 def archive_path(target: Reference) -> Path | None:
     """The file of a destination that is an archive; None for any other."""
     path = Path(target.registry)
-    is_archive = target.kind == "layout" and path.name.endswith((".tar", ".tar.zst")) and not path.is_dir()
-    return path if is_archive else None
+    if target.kind != "layout" or path.is_dir():
+        return None
+    check_name(path)
+    return path if path.name.endswith((".tar", ".tar.zst")) else None
+
+
+def check_name(path: Path) -> None:
+    """A usage error for the name of an archive in a form that is read and not written."""
+    import click
+
+    if _READ_ONLY.search(path.name):
+        raise click.UsageError(f"an archive is written as FILE.tar or FILE.tar.zst, in parts with --split, not {path}")
 
 
 def tell_kind(console: Console, opened: Opened) -> None:
@@ -85,14 +100,12 @@ def write_archive_file(
     *,
     since: tuple[Storages, str] | None,
     split: int | None,
-    force: bool,
     jobs: int,
 ) -> None:
     """Write the archive, without the large blobs that `since` has, and say what is in it."""
     from provender.transfer.archive_out import archive
 
-    refuse_existing(path, is_split=split is not None, is_forced=force)
-    without: frozenset[Digest] = frozenset() if since is None else there(graph, *since, jobs=jobs)
+    without: frozenset[Digest] = frozenset() if since is None else there(console, graph, *since, jobs=jobs)
     with opened_archive(path, split) as file:
         written = archive(
             graph, source, file, without=without, compression=compression_of(path), progress=console.progress()
@@ -107,16 +120,22 @@ def compression_of(path: Path) -> Compression:
     return "zstd" if path.suffix == ".zst" else "none"
 
 
-def opened_archive(path: Path, split: int | None) -> AtomicFile | SplitFile:
-    """The file of an archive, or the parts of one, in the making."""
+@contextmanager
+def opened_archive(path: Path, split: int | None) -> Iterator[AtomicFile | SplitFile]:
+    """The file of an archive, or the parts of one, in the making: nobody else makes it at the same time."""
     from provender.storage.files import AtomicFile
+    from provender.storage.sole_writer import sole_writer
     from provender.storage.split_files import SplitFile
 
-    return AtomicFile(path) if split is None else SplitFile(path, split)
+    with sole_writer(path), AtomicFile(path) if split is None else SplitFile(path, split) as file:
+        yield file
 
 
-def there(graph: Graph, storages: Storages, since: str, *, jobs: int) -> frozenset[Digest]:
-    """The large blobs that the other side has, as its repository, an earlier archive or an inventory say."""
+def there(console: Console, graph: Graph, storages: Storages, since: str, *, jobs: int) -> frozenset[Digest]:
+    """The large blobs that the other side has, as its repository, an earlier archive or an inventory say.
+
+    Raises NotFound (`since-not-found`) for a repository that is not there.
+    """
     from provender.errors import InvalidReference, NotFound
     from provender.oci import Reference
     from provender.transfer.archive_out import blobs_at, blobs_told
@@ -135,20 +154,42 @@ def there(graph: Graph, storages: Storages, since: str, *, jobs: int) -> frozens
         reference = Reference.parse(since)
     except InvalidReference as error:
         raise error.at(since) from None
-    return blobs_at(graph, storages.open(reference).home(), jobs=jobs)
+    other = storages.open(reference).home()
+    if reference.target is not None:
+        other.resolve(reference.target)
+    found = blobs_at(graph, other, jobs=jobs)
+    if not found:
+        _check_there(other, reference)
+        console.note(f"{reference.name} has none of the large blobs, so the archive has everything")
+    return found
+
+
+def _check_there(other: TagLister, reference: Reference) -> None:
+    from provender.errors import NotFound
+
+    try:
+        next(iter(other.tags()), None)
+    except NotFound as error:
+        raise NotFound(
+            f"there is no repository {reference.name} that the archive could build on",
+            code="since-not-found",
+            where=str(reference),
+            hint="check the name; leave --since out for an archive with everything",
+        ) from error
 
 
 def refuse_existing(path: Path, *, is_split: bool, is_forced: bool) -> None:
-    """Raise Conflict (`archive-exists`) if there is such an archive.
+    """Raise Conflict (`archive-exists`) if there is such an archive, or an OSError where there can be none.
 
     One in a single file is never replaced by parts: under its name it would be read instead of them.
     """
     from provender.errors import Conflict
-    from provender.storage.split_files import first_part, parts_list
+    from provender.storage.files import check_output
+    from provender.storage.split_files import parts_there
 
-    own = (first_part(path), parts_list(path)) if is_split else (path,)
-    names = (*((path,) if is_split else ()), *(() if is_forced else own))
-    for name in names:
+    check_output(path)
+    names = () if is_forced and not is_split else (path,)
+    for name in (*names, *(parts_there(path) if is_split and not is_forced else ())):
         if name.exists():
             raise Conflict(
                 f"{name} is there already, and an archive is not added to",

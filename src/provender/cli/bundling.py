@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from provender.cli.archiving import archive_path, check_archive, tell_kind, write_archive_file
+from provender.cli.archiving import archive_path, check_archive, refuse_existing, tell_kind, write_archive_file
 from provender.cli.console import Console
 from provender.storage.files import check_output
 
@@ -94,6 +94,8 @@ class Destination:
     ) -> None:
         if archive is not None and archive_path(target) is None:
             raise click.UsageError(f"an archive is FILE.tar or FILE.tar.zst, not {archive}")
+        if archive is not None:
+            refuse_existing(archive, is_split=False, is_forced=is_forced)
         if lock_output is not None:
             check_output(lock_output)
         self.target = target
@@ -120,9 +122,7 @@ class Destination:
         graph, source = merge(parts, first), Merged(parts)
         if self.storage is None:
             path = Path(self.target.registry)
-            write_archive_file(
-                self._console, graph, source, path, since=None, split=None, force=self._is_forced, jobs=self.jobs
-            )
+            write_archive_file(self._console, graph, source, path, since=None, split=None, jobs=self.jobs)
             return Copied(digest=first, tags=tuple(tags), graph=graph, report=None)
         for part in parts:  # an archive is read to its end before anything of it is sent
             if part.place is not None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from provender.cli.archiving import compression_of, opened_archive, refuse_existing, there
+from provender.cli.archiving import check_name, compression_of, opened_archive, refuse_existing, there
 from provender.cli.console import Console, counted, human_bytes
 
 if TYPE_CHECKING:
@@ -35,10 +35,11 @@ def write_relocated(
 
     if choices.shard.count > 1:
         raise click.UsageError("an archive is written at once: leave out --shard, or make one plan for each part")
+    check_name(path)
     refuse_existing(path, is_split=split is not None, is_forced=choices.is_forced)
     refuse_unfit(plan.legs, sides[0], requirement=choices.requirement, verifier=choices.verifier)
     packed = packing(plan, sides[0], jobs=choices.jobs)
-    without = frozenset() if since is None else there(packed.graph, sides[1], since, jobs=choices.jobs)
+    without = frozenset() if since is None else there(console, packed.graph, sides[1], since, jobs=choices.jobs)
     with opened_archive(path, split) as file:
         written = archive(
             packed.graph,

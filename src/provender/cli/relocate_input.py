@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from provender.cli.writing import read_input
+
 if TYPE_CHECKING:
     from provender.relocate.wish import Wish
 
@@ -16,15 +18,12 @@ _MAX_BYTES: Final = 64 << 20
 
 def wishes_in(path: Path) -> Sequence[Wish]:
     """The wishes of a provender.lock, a file of vendir's, an ImagesLock or BundleLock, a list of flux-mirror's style,
-    or a list with a reference a line. Raises InvalidProject with the place of what is wrong."""
+    or a list with a reference a line. Raises NotFound, InvalidProject with the place of what is wrong."""
     from provender.dialects.vendir.relocation import is_vendir, read_vendir_wishes
     from provender.errors import InvalidProject
     from provender.relocate.locks import read_wishes
 
-    with open(path, "rb") as file:
-        raw = file.read(_MAX_BYTES + 1)
-    if len(raw) > _MAX_BYTES:
-        raise InvalidProject(f"the list is over {_MAX_BYTES} bytes", code="list-too-long", where=str(path))
+    raw = read_input(str(path), _MAX_BYTES, "list")
     if raw.lstrip().startswith(b"{"):
         return list(_locked(path, raw))
     if is_vendir(raw):

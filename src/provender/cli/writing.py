@@ -39,12 +39,17 @@ def agreed(console: Console, question: str, *, force: bool) -> bool:
     return click.confirm(clean(question), err=True)
 
 
-def read_input(name: str, limit: int) -> bytes:
-    """The content of a file, or of stdin for `-`; a usage error beyond `limit`."""
-    with click.open_file(name, "rb") as file:
-        content: bytes = file.read(limit + 1)
+def read_input(name: str, limit: int, what: str) -> bytes:
+    """The content of a file, or of stdin for `-`. Raises NotFound (`no-such-file`); a usage error beyond `limit`."""
+    from provender.errors import NotFound
+
+    try:
+        with click.open_file(name, "rb") as file:
+            content: bytes = file.read(limit + 1)
+    except FileNotFoundError as error:
+        raise NotFound(f"no such file: {name}", code="no-such-file", where=name, hint="check the path") from error
     if len(content) > limit:
-        raise click.UsageError(f"{name} is over {limit} bytes, so it is no manifest")
+        raise click.UsageError(f"{name} is over {limit} bytes, so it is no {what}")
     return content
 
 

@@ -10,7 +10,7 @@ import msgspec
 from provender.errors import InvalidDocument, InvalidReference
 from provender.oci import Reference
 
-__all__ = ["Mapping", "Rule", "archived_repository", "is_archive"]
+__all__ = ["Mapping", "Rule", "archive_in", "archived_repository", "is_archive"]
 
 _SUFFIX: Final = re.compile(r"\.(?:tar|tgz|tar\.gz|tar\.zst)(?:\.[0-9]{3,}|\.parts)?$")
 _ARCHIVE: Final = re.compile(r"(?P<file>.+?\.(?:tar|tgz|tar\.gz|tar\.zst)(?:\.[0-9]{3,}|\.parts)?)/", re.DOTALL)
@@ -79,7 +79,13 @@ class Mapping(msgspec.Struct, frozen=True, kw_only=True):
 
 def is_archive(place: str) -> bool:
     """True if a place is an archive by its name, or lies in one."""
-    return place.startswith("layout:") and _ARCHIVE.match(place.removeprefix("layout:") + "/") is not None
+    return archive_in(place) is not None
+
+
+def archive_in(place: str) -> str | None:
+    """The file of the archive that a place is or lies in, by its name."""
+    found = _ARCHIVE.match(place.removeprefix("layout:") + "/") if place.startswith("layout:") else None
+    return None if found is None else found["file"]
 
 
 def archived_repository(reference: Reference) -> tuple[str, str] | None:

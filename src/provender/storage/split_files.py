@@ -23,7 +23,7 @@ from provender.errors import IntegrityError, InvalidDocument, InvalidReference, 
 from provender.storage.files import AtomicFile, sync_directory, temporary_name, write_atomically
 from provender.storage.volume import FileVolume
 
-__all__ = ["MAX_PARTS", "FilePart", "SplitFile", "first_part", "parts_list", "stored_volume"]
+__all__ = ["MAX_PARTS", "FilePart", "SplitFile", "first_part", "parts_list", "parts_there", "stored_volume"]
 
 MAX_PARTS: Final = 10_000
 _SUFFIX: Final = ".parts"
@@ -61,6 +61,15 @@ def first_part(path: Path) -> Path:
 def parts_list(path: Path) -> Path:
     """The name of the list of its parts."""
     return path.with_name(f"{path.name}{_SUFFIX}")
+
+
+def parts_there(path: Path) -> list[Path]:
+    """Whatever has the name of a part of a file that is to be called `path`, sorted, and the list of parts."""
+    own = re.compile(rf"{re.escape(path.name)}\.[0-9]{{3,6}}")
+    with os.scandir(path.parent) as entries:
+        found = sorted(entry.name for entry in entries if own.fullmatch(entry.name))
+    listing = parts_list(path)
+    return [*(path.with_name(name) for name in found), *([listing] if listing.exists() else [])]
 
 
 class SplitFile:

@@ -77,7 +77,7 @@ def fetch(
 
 @command.command("push")
 @click.argument("repository")
-@click.argument("file", type=click.Path(dir_okay=False, exists=True))
+@click.argument("file", type=click.Path(dir_okay=False))
 @click.option("--media-type", default="application/octet-stream", help="What the descriptor says.", show_default=True)
 @click.option("--size", type=click.IntRange(0), help="Refuse a file of another size.")
 @registry_options

@@ -11,6 +11,7 @@ from provender.cli.bundle_view import show_copied, show_family, show_list, show_
 from provender.cli.options import console_of, jobs_option, output_options, registry_options
 from provender.cli.services import Services
 from provender.cli.sides import side_options, sides_of, two_sides
+from provender.cli.writing import read_input
 
 if TYPE_CHECKING:
     from provender.bundle.locks import BundleLock, ImagesLock
@@ -329,11 +330,7 @@ def _read_lock(path: Path | None) -> BundleLock | ImagesLock | None:
 
     if path is None:
         return None
-    with click.open_file(str(path), "rb") as file:
-        raw: bytes = file.read(_MAX_LOCK_BYTES + 1)
-    if len(raw) > _MAX_LOCK_BYTES:
-        raise click.UsageError(f"{path} is over {_MAX_LOCK_BYTES} bytes, so it is no lock")
-    return read_lock(raw, where=str(path))
+    return read_lock(read_input(str(path), _MAX_LOCK_BYTES, "lock"), where=str(path))
 
 
 def _locked(lock: BundleLock | ImagesLock | None, path: Path | None) -> Reference:

@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from provender.cli.archiving import archive_path, check_archive, part_size, tell_kind, write_archive_file
+from provender.cli.archiving import (
+    archive_path,
+    check_archive,
+    part_size,
+    refuse_existing,
+    tell_kind,
+    write_archive_file,
+)
 from provender.cli.console import Console, counted
 from provender.cli.copy_view import show_copy, show_plan, show_unchanged
 from provender.cli.options import console_of, jobs_option, output_options, registry_options
@@ -124,6 +131,8 @@ def command(
     if path is None and (since is not None or split is not None):
         option = "--since" if since is not None else "--split"
         raise click.UsageError(f"{option} is for archives: name a destination such as layout:./app.tar")
+    if path is not None and not dry_run:
+        refuse_existing(path, is_split=split is not None, is_forced=force)
     from_side, to_side = sides_of(sides)
     with two_sides(
         console, ((from_side, asked), (to_side, target)), registries=registries, plain_http=plain_http, jobs=jobs
@@ -140,9 +149,7 @@ def command(
         _tell_left_out(console, graph)
         if path is not None and not dry_run:
             base = None if since is None else (to_storages, since)
-            write_archive_file(
-                console, graph, reading.storage, path, since=base, split=part_bytes, force=force, jobs=jobs
-            )
+            write_archive_file(console, graph, reading.storage, path, since=base, split=part_bytes, jobs=jobs)
             return
         plan = missing(graph, writing, options=PlanOptions(is_thorough=force, probe_blobs=dry_run, jobs=jobs))
         if dry_run:

@@ -18,6 +18,7 @@ from provender.cli.services import Services
 if TYPE_CHECKING:
     from provender.storage.archive_writer import Writable
     from provender.storage.files import AtomicFile
+    from provender.storage.split_files import SplitFile
 
 
 @click.command("export")
@@ -131,11 +132,11 @@ class _Stdout:
         self._stream.write(content)
 
 
-def _target(console: Console, output: str) -> AbstractContextManager[AtomicFile | _Stdout]:
+def _target(console: Console, output: str) -> AbstractContextManager[AtomicFile | SplitFile | _Stdout]:
     import sys
 
+    from provender.cli.archiving import opened_archive
     from provender.errors import NotFound
-    from provender.storage.files import AtomicFile
 
     if output != "-":
         console.directory = output
@@ -144,7 +145,7 @@ def _target(console: Console, output: str) -> AbstractContextManager[AtomicFile 
             raise NotFound(
                 f"there is no directory {path.parent}", code="no-directory", where=output, hint="make it first"
             )
-        return AtomicFile(path)
+        return opened_archive(path, None)
     if console.is_json:
         raise click.UsageError("the archive goes to standard output, so the report cannot; leave out --format json")
     if sys.stdout.isatty():

@@ -125,7 +125,7 @@ def fetch_config(
 
 @command.command("push")
 @click.argument("reference")
-@click.argument("file", type=click.Path(dir_okay=False, exists=True, allow_dash=True))
+@click.argument("file", type=click.Path(dir_okay=False, allow_dash=True))
 @click.option("--media-type", help="What it is, where the document does not say it itself.")
 @click.option("--tag", "tags", multiple=True, help="A further tag (repeatable).")
 @registry_options
@@ -151,7 +151,7 @@ def push(
 
     console = console_of(ctx)
     asked = Reference.parse(reference)
-    raw = read_input(file, MAX_DOCUMENT_BYTES)
+    raw = read_input(file, MAX_DOCUMENT_BYTES, "manifest")
     document = Document.read(raw, media_type=media_type, expected=asked.digest)
     if media_type is None and document.parse().media_type is None:
         raise InvalidDocument(

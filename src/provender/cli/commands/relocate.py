@@ -54,11 +54,16 @@ class _Asked(msgspec.Struct, frozen=True, kw_only=True):
 
     def mapping(self, wishes: Sequence[Wish]) -> Mapping:
         """Where it goes; without any, where the wishes say themselves."""
-        from provender.relocate.mapping import Mapping, Rule
+        from provender.cli.archiving import check_name
+        from provender.relocate.mapping import Mapping, Rule, archive_in
 
         if self.base is None and not self.rules and any(wish.destination is None for wish in wishes):
             raise click.UsageError("not said where to: give --to PLACE, or --map PREFIX=PLACE")
-        return Mapping(base=self.base, rules=tuple(Rule.parse(text) for text in self.rules))
+        made = Mapping(base=self.base, rules=tuple(Rule.parse(text) for text in self.rules))
+        for place in (*([made.base] if made.base else []), *(rule.place for rule in made.rules)):
+            if (file := archive_in(place)) is not None:
+                check_name(Path(file))
+        return made
 
     def choices(self, jobs: int) -> PlanChoices:
         """How to plan."""
@@ -103,6 +108,13 @@ class _Doing(msgspec.Struct, frozen=True, kw_only=True):
             tags_referrers=self.referrers_tags,
             jobs=jobs,
         )
+
+    def keep(self, report: RelocationReport) -> None:
+        """Write the report where it is wanted."""
+        from provender.storage.files import write_atomically
+
+        if self.report_file is not None:
+            write_atomically(self.report_file, report.dump())
 
 
 @click.group("relocate")
@@ -284,7 +296,9 @@ def apply_(
     if doing.report_file is not None:
         check_output(doing.report_file)
     if not loaded.legs:
-        show_report(console, report_of(loaded, ()))
+        report = report_of(loaded, ())
+        doing.keep(report)
+        show_report(console, report)
         return
     name = plan_file.name if part.count == 1 else f"{plan_file.name}.{part.number}-{part.count}"
     journal = journal_file or plan_file.with_name(f"{name}.journal")
@@ -350,7 +364,6 @@ def _carry_out(
     from provender.relocate.journal import Journal
     from provender.relocate.report import attach, report_of
     from provender.relocate.to_archive import archive_of
-    from provender.storage.files import write_atomically
 
     path = archive_of(loaded)
     if path is not None:
@@ -366,8 +379,7 @@ def _carry_out(
                 console.note(f"going on where {journal_file.name} ends: {journal.known} done before")
             applied = apply(loaded, *sides, journal, choices=choices, progress=console.progress())
     report = report_of(loaded, applied)
-    if doing.report_file is not None:
-        write_atomically(doing.report_file, report.dump())
+    doing.keep(report)
     if doing.attach_report:
         attach(loaded, applied, sides[1])
     return report
