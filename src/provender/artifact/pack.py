@@ -23,6 +23,7 @@ from provender.errors import Conflict, IntegrityError, InvalidReference, NotFoun
 from provender.oci import Descriptor, Digest
 from provender.oci.annotations import TITLE, UNPACK, UNPACKED_DIGEST
 from provender.oci.media_types import LAYER_TAR, LAYER_TAR_GZIP, is_valid
+from provender.storage.hashing import hash_file
 from provender.storage.rewindable import Stamp
 from provender.storage.ustar import END_OF_ARCHIVE, header, padding
 from provender.storage.verify import CHUNK_BYTES
@@ -31,7 +32,7 @@ from provender.transfer.pool import Cancellation
 if TYPE_CHECKING:
     from provender.oci.digest import Hasher
 
-__all__ = ["Member", "PackedLayer", "Source", "pack", "pack_members"]
+__all__ = ["Member", "PackedLayer", "Source", "file_layer", "pack", "pack_members"]
 
 _DRIVE: Final = re.compile(r"[A-Za-z]:(?=[\\/])")
 
@@ -63,6 +64,7 @@ class PackedLayer(msgspec.Struct, frozen=True):
     path: str
     stamp: Stamp | None = None
     """The file's, where its digest holds as long as it has this."""
+    is_pushed: bool = False
 
 
 def pack(source: Source, scratch: str, *, epoch_s: int = 0, cancellation: Cancellation | None = None) -> PackedLayer:
@@ -81,23 +83,22 @@ def pack(source: Source, scratch: str, *, epoch_s: int = 0, cancellation: Cancel
         return _pack_directory(source, scratch, epoch_s, cancellation)
     if not stat.S_ISREG(status.st_mode):
         raise _special(source.path)
-    sha256 = hashlib.sha256()
-    size = 0
-    with open(source.path, "rb") as file:
+    with open(source.path, "rb", buffering=0) as file:
         stamp = Stamp.of(file)
         is_settled = stamp.is_settled
-        while chunk := file.read(CHUNK_BYTES):
-            cancellation.check()
-            sha256.update(chunk)
-            size += len(chunk)
+        digest, size = hash_file(file, cancellation.check)
         is_settled = is_settled and Stamp.of(file) == stamp
+    return file_layer(source, digest, size, stamp if is_settled else None)
+
+
+def file_layer(
+    source: Source, digest: Digest, size: int, stamp: Stamp | None = None, *, is_pushed: bool = False
+) -> PackedLayer:
+    """The layer that a file is whose content has this digest, as long as it has `stamp`."""
     descriptor = Descriptor(
-        media_type=source.media_type or LAYER_TAR,
-        digest=Digest(f"sha256:{sha256.hexdigest()}"),
-        size=size,
-        annotations={TITLE: source.title},
+        media_type=source.media_type or LAYER_TAR, digest=digest, size=size, annotations={TITLE: source.title}
     )
-    return PackedLayer(descriptor, source.path, stamp if is_settled else None)
+    return PackedLayer(descriptor, source.path, stamp, is_pushed)
 
 
 def check_media_type(text: str, where: str) -> str:

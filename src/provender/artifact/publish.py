@@ -10,13 +10,14 @@ from __future__ import annotations
 import base64
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Final, Literal
 
 import msgspec
 
 from provender.artifact.annotation_file import CONFIG_KEY, MANIFEST_KEY
 from provender.artifact.names import shown, split_path
-from provender.artifact.pack import PackedLayer, Source, check_media_type, pack
+from provender.artifact.pack import PackedLayer, Source, check_media_type, file_layer, pack
 from provender.artifact.scratch import packing_directory
 from provender.errors import IntegrityError, InvalidReference, NotFound
 from provender.oci import EMPTY_BYTES, EMPTY_DESCRIPTOR, Descriptor, Document, Manifest
@@ -24,10 +25,11 @@ from provender.oci.annotations import COMPAT_TYPE, CREATED, TITLE
 from provender.oci.media_types import EMPTY, IMAGE_CONFIG, MANIFEST, UNKNOWN_ARTIFACT, UNKNOWN_CONFIG
 from provender.oci.reference import check_tag
 from provender.storage.abilities import Pusher
+from provender.storage.hashing import EarlyPusher, HashingFile, settled_size
 from provender.storage.rewindable import FileReader, HashedFile, Rewindable
 from provender.storage.verify import BytesReader
 from provender.transfer.pool import Cancellation, run_all
-from provender.transfer.progress import NO_PROGRESS, Progress, WatchedContent
+from provender.transfer.progress import NO_PROGRESS, Progress, WatchedContent, WatchedHashing
 
 __all__ = ["ArtifactCompat", "ConfigFile", "PublishOptions", "publish", "push_blobs"]
 
@@ -91,6 +93,8 @@ def publish(
 ) -> Document:
     """The pushed manifest. Everything is read, packed and checked before anything is pushed; the tags come last.
 
+    Only a large file may be pushed while it is read, where that cannot be in vain (see `EarlyPusher`).
+
     Raises InvalidReference (tags, types, titles, options that exclude each other), NotFound (files), what `pack` and
     the target raise.
     """
@@ -100,17 +104,18 @@ def publish(
         check_tag(tag)
     _check_options(options)
     named = _named(sources, options.file_annotations)
+    work = _Work(target, progress, cancellation)
     with packing_directory() as scratch:
-        layers = _pack_all(named, scratch, options, cancellation)
         config, blobs = _config(options, cancellation)
+        layers = _pack_all(named, scratch, options, work)
         descriptors = [_annotated(layer, source, options) for source, layer in zip(sources, layers, strict=True)]
         if not layers:
             # A manifest without any layer fails at some registries (image-spec issue 1025).
             descriptors = [_EMPTY_EMBEDDED]
             blobs.append((EMPTY_DESCRIPTOR, EMPTY_BYTES))
         document = Document.author(_manifest(options, config, descriptors))
-        blobs += [(layer.descriptor, layer) for layer in layers]
-        push_blobs(target, blobs, jobs=options.jobs, progress=progress, cancellation=cancellation)
+        blobs += [(layer.descriptor, layer) for layer in layers if not layer.is_pushed]
+        work.push_all(blobs, jobs=options.jobs)
     target.push_document(document, tuple(tags))
     return document
 
@@ -124,11 +129,7 @@ def push_blobs(
     cancellation: Cancellation | None = None,
 ) -> None:
     """Push blobs side by side, each digest once."""
-    cancellation = cancellation or Cancellation()
-    work = _Work(target, progress, cancellation)
-    unique = {descriptor.digest: (descriptor, content) for descriptor, content in blobs}
-    tasks = [work.task(descriptor, content) for descriptor, content in unique.values()]
-    run_all(tasks, jobs=jobs, cancellation=cancellation)
+    _Work(target, progress, cancellation or Cancellation()).push_all(blobs, jobs=jobs)
 
 
 def _check_options(options: PublishOptions) -> None:
@@ -190,13 +191,18 @@ def _checked_title(title: str) -> str:
         ) from error
 
 
-def _pack_all(
-    sources: Sequence[Source], scratch: str, options: PublishOptions, cancellation: Cancellation
-) -> list[PackedLayer]:
-    def task(source: Source) -> Callable[[], PackedLayer]:
-        return lambda: pack(source, scratch, epoch_s=options.created_s or 0, cancellation=cancellation)
+def _pack_all(sources: Sequence[Source], scratch: str, options: PublishOptions, work: _Work) -> list[PackedLayer]:
+    """The layers of the sources. What is pushed early comes last: the less was sent if another one is not good."""
+    early = work.early(sources)
 
-    return run_all([task(source) for source in sources], jobs=options.jobs, cancellation=cancellation)
+    def packed(source: Source) -> PackedLayer:
+        return pack(source, scratch, epoch_s=options.created_s or 0, cancellation=work.cancellation)
+
+    ordered = sorted(sources, key=lambda source: source.title in early)
+    tasks = [early.get(source.title) or partial(packed, source) for source in ordered]
+    layers = run_all(tasks, jobs=options.jobs, cancellation=work.cancellation)
+    by_title = {source.title: layer for source, layer in zip(ordered, layers, strict=True)}
+    return [by_title[source.title] for source in sources]
 
 
 def _annotated(layer: PackedLayer, source: Source, options: PublishOptions) -> Descriptor:
@@ -263,17 +269,36 @@ class _Work:
     def __init__(self, target: Pusher, progress: Progress, cancellation: Cancellation) -> None:
         self._target = target
         self._progress = progress
-        self._cancellation = cancellation
+        self.cancellation = cancellation
 
-    def task(self, descriptor: Descriptor, content: bytes | PackedLayer) -> Callable[[], None]:
-        return lambda: self._push(descriptor, content)
+    def early(self, sources: Sequence[Source]) -> dict[str, Callable[[], PackedLayer]]:
+        """By title, how to push the files that are to be pushed while they are read."""
+        target = self._target
+        sizes = {source: size for source in sources if (size := settled_size(source.path)) is not None}
+        if not sizes or not isinstance(target, EarlyPusher):
+            return {}
+        chosen = zip(sizes, target.may_push_early(list(sizes.values())), strict=True)
+        return {source.title: partial(self._push_early, target, source) for source, is_early in chosen if is_early}
+
+    def push_all(self, blobs: Iterable[tuple[Descriptor, bytes | PackedLayer]], *, jobs: int) -> None:
+        """Push blobs side by side, each digest once."""
+        unique = {descriptor.digest: (descriptor, content) for descriptor, content in blobs}
+        tasks = [partial(self._push, descriptor, content) for descriptor, content in unique.values()]
+        run_all(tasks, jobs=jobs, cancellation=self.cancellation)
+
+    def _push_early(self, target: EarlyPusher, source: Source) -> PackedLayer:
+        with HashingFile(source.path) as file:
+            task = self._progress.start(source.title, file.size)
+            digest = target.push_early(WatchedHashing(file, self._progress, task, self.cancellation))
+            self._progress.done(task)
+            return file_layer(source, digest, file.size, is_pushed=True)
 
     def _push(self, descriptor: Descriptor, content: bytes | PackedLayer) -> None:
-        self._cancellation.check()
+        self.cancellation.check()
         task = self._progress.start(descriptor.title or descriptor.digest.short, descriptor.size)
         with (
             _opened(content) as source,
-            WatchedContent(source, self._progress, task, self._cancellation) as reader,
+            WatchedContent(source, self._progress, task, self.cancellation) as reader,
         ):
             self._target.push(descriptor, reader)
         self._progress.done(task)

@@ -52,7 +52,11 @@ class Stamp(NamedTuple):
     @classmethod
     def of(cls, file: IO[bytes]) -> Stamp:
         """The stamp of an open file."""
-        status = os.fstat(file.fileno())
+        return cls.from_status(os.fstat(file.fileno()))
+
+    @classmethod
+    def from_status(cls, status: os.stat_result) -> Stamp:
+        """The stamp that the system tells of."""
         return cls(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
     @property

@@ -10,10 +10,19 @@ from typing import Protocol, Self
 
 from provender.oci import Digest
 from provender.storage.abilities import BlobReader
+from provender.storage.hashing import HashingFile
 from provender.storage.rewindable import HashedContent, Rewindable
 from provender.transfer.pool import Cancellation
 
-__all__ = ["NO_PROGRESS", "JoinedProgress", "NoProgress", "Progress", "WatchedContent", "WatchedReader"]
+__all__ = [
+    "NO_PROGRESS",
+    "JoinedProgress",
+    "NoProgress",
+    "Progress",
+    "WatchedContent",
+    "WatchedHashing",
+    "WatchedReader",
+]
 
 
 class Progress(Protocol):
@@ -129,3 +138,20 @@ class WatchedContent(WatchedReader):
         if self._position > self._reported:
             super()._passed(self._position - self._reported)
             self._reported = self._position
+
+
+class WatchedHashing(WatchedContent):
+    """Watched content that is hashed meanwhile (see `HashingContent`)."""
+
+    def __init__(self, file: HashingFile, progress: Progress, task: int, cancellation: Cancellation) -> None:
+        super().__init__(file, progress, task, cancellation)
+        self._file = file
+
+    @property
+    def size(self) -> int:
+        return self._file.size
+
+    def digest_within(self, seconds: float) -> Digest | None:
+        """The digest, if it is there in time."""
+        self._cancellation.check()
+        return self._file.digest_within(seconds)

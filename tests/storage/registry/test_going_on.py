@@ -20,7 +20,7 @@ from support.registry_client import Connector
 MIB = 1 << 20
 CONTENT = hashlib.shake_256(b"large").digest(2 * MIB + 1000)
 BLOB = Descriptor.of(CONTENT, "application/octet-stream")
-LARGE = UploadSettings(resume_bytes=MIB)
+LARGE = UploadSettings(large_bytes=MIB)
 
 
 @pytest.fixture
@@ -159,7 +159,7 @@ def test_another_run_goes_on_by_a_note(registry: TestRegistry, connect: Connecto
 
 def test_notes_tell_how_far_chunks_came(registry: TestRegistry, connect: Connector) -> None:
     notes = Notes()
-    settings = UploadSettings(chunk_bytes=MIB, resume_bytes=MIB)
+    settings = UploadSettings(chunk_bytes=MIB, large_bytes=MIB)
     repository = connect(registry, upload=settings).repository("acme/app")
     repository.upload_notes = notes
     repository.push(BLOB, Stream(CONTENT))

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from provender.storage.registry.repository import RegistryRepository
     from provender.storage.registry.retry import RetryPolicy, Timing
     from provender.storage.registry.transport import Transport
-    from provender.storage.registry.upload import UploadSettings
+    from provender.storage.registry.upload_sizes import UploadSettings
 
 __all__ = [
     "Credential",
@@ -46,7 +46,7 @@ _MODULES = {
     "RetryPolicy": "retry",
     "Timing": "retry",
     "Transport": "transport",
-    "UploadSettings": "upload",
+    "UploadSettings": "upload_sizes",
 }
 
 

@@ -72,9 +72,14 @@ class Calls:
         """DELETE one of the `kind` manifests or blobs."""
         return self._call("DELETE", self._path(kind, target), target, scopes=self.deleting, ok=ok)
 
-    def tags(self) -> Call:
-        """GET the tags."""
-        return self._call("GET", with_query(f"/v2/{self.api_name}/tags/list", self._ns), None)
+    def probe(self, descriptor: Descriptor) -> Call:
+        """HEAD content before it is pushed, with the scopes for that: so the token is asked for once."""
+        return msgspec.structs.replace(self.content(descriptor, method="HEAD"), scopes=self.pushing)
+
+    def tags(self, *, is_pushing: bool = False) -> Call:
+        """GET the tags, with the scopes for a push that is to come."""
+        scopes = self.pushing if is_pushing else None
+        return self._call("GET", with_query(f"/v2/{self.api_name}/tags/list", self._ns), None, scopes=scopes)
 
     def referrers(self, subject: Digest, artifact_type: str | None, *, ok: tuple[int, ...]) -> Call:
         """GET the referrers of a digest."""

@@ -24,7 +24,7 @@ from provender.storage.registry.session import Call, Session
 from provender.storage.registry.tls import TlsSettings
 from provender.storage.registry.tokens import TokenService
 from provender.storage.registry.transport import Transport
-from provender.storage.registry.upload import UploadSettings
+from provender.storage.registry.upload_sizes import UploadSettings
 from provender.storage.registry.wire import Wire
 
 __all__ = ["RegistryClient"]

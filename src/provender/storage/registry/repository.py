@@ -11,10 +11,19 @@ from typing import Final
 
 import msgspec
 
-from provender.errors import Conflict, IntegrityError, InvalidDocument, NotFound, Unavailable, Unsupported
+from provender.errors import (
+    Conflict,
+    IntegrityError,
+    InvalidDocument,
+    NotFound,
+    ProvenderError,
+    Unavailable,
+    Unsupported,
+)
 from provender.oci import Descriptor, Digest, Document, Index, Manifest
 from provender.oci.reference import check_repository, check_tag, is_tag
 from provender.storage.abilities import BlobReader, Listed, UploadNotes
+from provender.storage.hashing import HashingContent
 from provender.storage.registry.calls import Calls
 from provender.storage.registry.capabilities import Capabilities, Feature
 from provender.storage.registry.documents import MAX_PUSH_BYTES, Documents, RecentDocuments
@@ -32,7 +41,8 @@ from provender.storage.registry.quirks import (
 from provender.storage.registry.referrers import Referrers, TagLocks
 from provender.storage.registry.scopes import Scopes
 from provender.storage.registry.session import Session
-from provender.storage.registry.upload import Uploader, UploadSettings
+from provender.storage.registry.upload import Uploader
+from provender.storage.registry.upload_sizes import UploadSettings, UploadSizes
 from provender.storage.verify import VerifiedReader
 
 __all__ = ["RegistryRepository"]
@@ -68,6 +78,7 @@ class RegistryRepository:
         self._quirks = quirks or HostQuirks()
         self._upload = upload or UploadSettings()
         self._capabilities = capabilities or Capabilities()
+        self._sizes = UploadSizes(self._upload, self._quirks, self._capabilities)
         self._documents = Documents(session)
         self._referrers = Referrers(
             session, self._calls, self._documents, capabilities=self._capabilities, locks=locks or TagLocks()
@@ -170,14 +181,31 @@ class RegistryRepository:
         uploader = self._uploader(descriptor.digest)
         with self._lock:
             opened = self._opened.pop(descriptor.digest, None)
-        if opened is None and not self._upload.is_small(descriptor):
-            # With the scopes for pushing: the token is asked for once.
-            probe = msgspec.structs.replace(self._calls.content(descriptor, method="HEAD"), scopes=self._calls.pushing)
-            if uploader.is_present(probe):
-                if self.upload_notes is not None:
-                    self.upload_notes.closed(descriptor.digest)
-                return
+        is_asked = opened is None and not self._upload.is_small(descriptor)
+        if is_asked and uploader.is_present(self._calls.probe(descriptor)):
+            if self.upload_notes is not None:
+                self.upload_notes.closed(descriptor.digest)
+            return
         uploader.store(descriptor, reader, opened)
+
+    # EarlyPusher
+
+    def may_push_early(self, sizes: Sequence[int]) -> list[bool]:
+        """True for large blobs while there is no tag (one request): so what is pushed now is hardly there already."""
+        are_large = [self.upload_notes is None and self._sizes.takes_early(size) for size in sizes]
+        try:
+            names = list_names(self.session, self._calls.tags(is_pushing=True), "tags", is_tag)
+            is_new = any(are_large) and next(names, None) is None
+        except NotFound:
+            is_new = True
+        except ProvenderError:
+            is_new = False  # what is the matter, the push meets as well
+        return [is_new and is_large for is_large in are_large]
+
+    def push_early(self, content: HashingContent) -> Digest:
+        """Store a blob that is still hashed (see `EarlyPusher`): POST, a PATCH without its end, and the PUT of that."""
+        uploader = self._uploader(None)
+        return uploader.store_early(content, lambda blob: uploader.is_present(self._calls.probe(blob)))
 
     def push_document(self, document: Document, tags: Sequence[str] = ()) -> None:
         """Store a manifest or index under its digest or the first tag, then point the other tags at it, in order.
@@ -281,13 +309,13 @@ class RegistryRepository:
     def _may_send_tags(self) -> bool:
         return self._capabilities.known(Feature.TAG_PARAMETER) is not False
 
-    def _uploader(self, digest: Digest) -> Uploader:
+    def _uploader(self, digest: Digest | None) -> Uploader:
         return Uploader(
             self.session,
             self._calls.uploads(self._calls.where(digest)),
             capabilities=self._capabilities,
             settings=self._upload,
-            quirks=self._quirks,
+            sizes=self._sizes,
             notes=self.upload_notes,
         )
 

@@ -6,6 +6,7 @@ were found right, so that no registry ever holds the whole of a blob that is not
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -22,53 +23,35 @@ from provender.errors import (
 )
 from provender.oci import Descriptor, Digest
 from provender.storage.abilities import BlobReader, UploadNote, UploadNotes
+from provender.storage.hashing import HashingContent
 from provender.storage.registry.calls import with_query
 from provender.storage.registry.capabilities import Capabilities, Feature
-from provender.storage.registry.chunked import MAX_CHUNK_BYTES, ChunkedUpload
+from provender.storage.registry.chunked import ChunkedUpload
+from provender.storage.registry.early import Early, FoundThere, blob_of
 from provender.storage.registry.failures import Answer
 from provender.storage.registry.going_on import GoingOn
 from provender.storage.registry.quirks import (
     MOUNT_REFUSED_STATUSES,
     NO_MOUNT_STATUSES,
     NO_SINGLE_POST_STATUSES,
+    PATCHED_STATUSES,
     PROBE_ABSENT_STATUSES,
     STORED_STATUSES,
-    HostQuirks,
     contradicts,
 )
 from provender.storage.registry.session import Call, Session
+from provender.storage.registry.upload_sizes import UploadSettings, UploadSizes
 from provender.storage.registry.vouched import vouched
 from provender.storage.registry.withheld import Withheld
 from provender.storage.rewindable import Rewindable
 from provender.storage.verify import CHUNK_BYTES, BytesReader, VerifiedReader, read_all
 
-__all__ = ["UploadSettings", "Uploader"]
+__all__ = ["Uploader"]
 
-# Chunks behind a proxy that refused the whole: its limit is unknown, and a smaller one is found out.
-_FALLBACK_CHUNK_BYTES: Final = 4 << 20
 # Of the rest of a blob whose upload broke off; another break costs no more than one of them.
 _REST_CHUNK_BYTES: Final = 16 << 20
 _ATTEMPTS: Final = 4
-
-
-class UploadSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """How blobs go up.
-
-    `chunk_bytes` None sends each whole in one PUT, which the most registries take; chunks come in only after that was
-    refused as too large. `single_post` saves a request for each blob where the registry takes it, and sends the first
-    one twice where it does not. Blobs of up to `small_bytes` are not asked for, since sending them costs as little, and
-    go up in one POST where that is taken. An upload of at least `resume_bytes` that broke off goes on where the
-    registry is, if it kept what it had; below, to ask costs as much as to start over.
-    """
-
-    chunk_bytes: int | None = None
-    single_post: bool = False
-    small_bytes: int = 0
-    resume_bytes: int = 64 << 20
-
-    def is_small(self, descriptor: Descriptor) -> bool:
-        """True for a blob that is rather sent than asked for."""
-        return 0 < self.small_bytes >= descriptor.size
+_LOOK_S: Final = 0.2  # how often the wait for a digest is looked up from
 
 
 class Uploader:
@@ -81,7 +64,7 @@ class Uploader:
         *,
         capabilities: Capabilities,
         settings: UploadSettings,
-        quirks: HostQuirks,
+        sizes: UploadSizes,
         notes: UploadNotes | None = None,
     ) -> None:
         self._session = session
@@ -89,8 +72,9 @@ class Uploader:
         self._where = call.where
         self._capabilities = capabilities
         self._settings = settings
-        self._quirks = quirks
+        self._sizes = sizes
         self._notes = notes
+        self._going_on: GoingOn | None = None
         self._is_sending = False
         self._may_renew = True
         self._open_at = ""  # the upload that is not done
@@ -121,8 +105,64 @@ class Uploader:
             self._capabilities.learn(Feature.MOUNT, offered=False)
         return self._location(answer) if answer.status == 202 else ""
 
-    def store(self, descriptor: Descriptor, reader: BlobReader, opened: str | None = None) -> None:
+    def store_early(self, content: HashingContent, is_there: Callable[[Descriptor], bool]) -> Digest:
+        """Send content while it is hashed, and store it; its digest. What `is_there` is not sent to its end.
+
+        What a registry does not take so, it is sent as by `store`, which knows what to do about it.
+        """
+        try:
+            kept = self._send_early(content, is_there)
+            while (digest := content.digest_within(_LOOK_S)) is None:
+                pass
+            descriptor = blob_of(content, digest)
+            if kept is None:
+                kept = self._continuation(descriptor).after_break(self._open_at) if self._open_at else None
+            if kept is None:
+                self._cancel()
+                if is_there(descriptor):
+                    return digest
+            content.rewind()
+            self.store(descriptor, content, kept=kept)
+            return digest
+        except FoundThere as found:
+            return found.digest
+        finally:
+            self._cancel()
+
+    def _send_early(self, content: HashingContent, is_there: Callable[[Descriptor], bool]) -> UploadNote | None:
+        """The upload with all of the content but its end; None if that did not get through."""
+        body = Early(content, is_there)
+        headers = {
+            "Content-Type": "application/octet-stream",
+            "Content-Length": str(body.size),
+            "Content-Range": f"0-{body.size - 1}",
+        }
+        try:
+            location, _ = self._open()
+            self._open_at = location
+            call = msgspec.structs.replace(
+                self._call, method="PATCH", path=location, headers=headers, body=body, ok=PATCHED_STATUSES
+            )
+            answer = self._session.ask(call)
+            if told := answer.headers.get("location"):
+                self._open_at = self._session.url(told, base=answer.url, what="the upload location")
+        except ProvenderError as error:
+            if error.code == "too-large-for-registry":
+                self._capabilities.learn_refused_put(content.size)
+            return None
+        return UploadNote(self._open_at, body.size)
+
+    def store(
+        self,
+        descriptor: Descriptor,
+        reader: BlobReader,
+        opened: str | None = None,
+        *,
+        kept: UploadNote | None = None,
+    ) -> None:
         """Send the content, to the upload `opened` if there is one. IntegrityError if it is not `descriptor`'s.
+
+        Of the upload `kept` the registry has a part, which is not sent.
 
         A reader that can be rewound is sent again after what may pass: a broken connection, a lost upload, a token
         that ran out, a proxy that takes no body of this size. Of a large blob only what the registry does not have yet.
@@ -133,7 +173,8 @@ class Uploader:
             verified = VerifiedReader(reader, descriptor, where=self._where)
             reader = BytesReader(read_all(verified, self._settings.small_bytes))
         going_on = self._going_on = self._continuation(descriptor)
-        kept = going_on.noted() if opened is None else None
+        if opened is None and kept is None:
+            kept = going_on.noted()
         try:
             for tries in range(1, _ATTEMPTS + 1):
                 try:
@@ -160,14 +201,14 @@ class Uploader:
                 self._cancel()
 
     def _continuation(self, descriptor: Descriptor) -> GoingOn:
-        from_bytes = self._settings.resume_bytes
+        from_bytes = self._settings.large_bytes
         return GoingOn(self._session, self._call, descriptor, notes=self._notes, from_bytes=from_bytes)
 
     def _may_pass(self, error: ProvenderError, descriptor: Descriptor) -> bool:
         """True if another attempt may do better."""
         if isinstance(error, Unsupported) and error.code == "too-large-for-registry":
             # `_put` has learnt it, so the next attempt is in chunks.
-            return self._chunk_bytes(descriptor, 0) is not None
+            return self._sizes.chunk_bytes(descriptor, 0) is not None
         if isinstance(error, NotFound) and error.code == "upload-lost":
             return True
         if isinstance(error, Unauthorized):
@@ -180,17 +221,18 @@ class Uploader:
         self._is_sending = False
         if kept is not None:
             self._open_at, self._is_sending = kept.location, True
-            size = self._chunk_bytes(descriptor, 0, _REST_CHUNK_BYTES) or _REST_CHUNK_BYTES
+            size = self._sizes.chunk_bytes(descriptor, 0, _REST_CHUNK_BYTES) or _REST_CHUNK_BYTES
             self._send_chunks(descriptor, reader, size, kept.offset)
             return
-        if opened is None and self._chunk_bytes(descriptor, 0) is None and self._posts_at_once(descriptor, reader):
+        is_whole = self._sizes.chunk_bytes(descriptor, 0) is None
+        if opened is None and is_whole and self._posts_at_once(descriptor, reader):
             opened = self._post(descriptor, reader)
             if opened is None:
                 return
         location, least = (opened, 0) if opened else self._open(descriptor)
         self._acknowledged(location, 0)
         self._is_sending = True
-        size = self._chunk_bytes(descriptor, least) or 0
+        size = self._sizes.chunk_bytes(descriptor, least) or 0
         if size:
             self._send_chunks(descriptor, reader, size, 0)
         else:
@@ -226,32 +268,14 @@ class Uploader:
 
     def _acknowledged(self, location: str, offset: int) -> None:
         self._open_at = location
-        self._going_on.acknowledged(location, offset)
+        if self._going_on is not None:
+            self._going_on.acknowledged(location, offset)
 
-    def _chunk_bytes(self, descriptor: Descriptor, least: int, otherwise: int | None = None) -> int | None:
-        """The size of this blob's chunks; None to send it whole. `least` is what the open upload asked for.
-
-        `otherwise` is the size where the settings name none.
-        """
-        wanted, refused = self._settings.chunk_bytes or otherwise, self._capabilities.refused_put_bytes
-        if refused is not None and descriptor.size >= refused:
-            wanted = min(wanted or _FALLBACK_CHUNK_BYTES, max(refused // 2, 1))
-        if wanted is None:
-            return None
-        least = max(least, self._capabilities.chunk_min_bytes, self._quirks.chunk_min_bytes)
-        most = min(
-            limit
-            for limit in (MAX_CHUNK_BYTES, self._quirks.chunk_max_bytes, self._capabilities.chunk_max_bytes)
-            if limit is not None
-        )
-        size = max(min(wanted, most), least)
-        # What has to be held in memory is bounded, whatever a registry asks for.
-        return size if size < descriptor.size and size <= MAX_CHUNK_BYTES else None
-
-    def _open(self, descriptor: Descriptor) -> tuple[str, int]:
-        """The URL of a new upload, and the least size of its chunks."""
+    def _open(self, descriptor: Descriptor | None = None) -> tuple[str, int]:
+        """The URL of a new upload, and the least size of its chunks. Without a descriptor it is for sha256."""
         call = msgspec.structs.replace(self._call, headers={"Content-Length": "0"}, ok=(202,))
-        if descriptor.digest.algorithm != "sha256" and self._chunk_bytes(descriptor, 0) is not None:
+        is_usual = descriptor is None or descriptor.digest.algorithm == "sha256"
+        if descriptor is not None and not is_usual and self._sizes.chunk_bytes(descriptor, 0) is not None:
             # distribution-spec 1.1+dev: so that the registry hashes the chunks as they come.
             call = msgspec.structs.replace(
                 call, path=with_query(call.path, (("digest-algorithm", descriptor.digest.algorithm),))
@@ -339,7 +363,8 @@ class Uploader:
         location, self._open_at = self._open_at, ""
         if not location:
             return
-        self._going_on.ended()
+        if self._going_on is not None:
+            self._going_on.ended()
         if not self._session.is_own(location):
             return
         call = msgspec.structs.replace(self._call, method="DELETE", path=location, ok=(204, 200, 202))
