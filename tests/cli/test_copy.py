@@ -323,6 +323,15 @@ def test_parts_of_something_else_are_not_replaced(project: InProcess) -> None:
     assert [path.name for path in project.directory.iterdir()] == ["source"]
 
 
+def test_a_layout_that_nothing_came_into_is_not_left(project: InProcess) -> None:
+    for arguments in (
+        ("copy", "acme/none:1.0", "layout:deep/out"),
+        ("bundle", "copy", "-b", "acme/none:1.0", "--to-repo", "layout:out"),
+    ):
+        assert project.json(*arguments).status == 66
+        assert list(project.directory.iterdir()) == []
+
+
 def test_a_place_where_no_archive_can_be_is_told_of_before_anything_is_asked(project: InProcess) -> None:
     error = refused(project.json("copy", "acme/app:1.0", "layout:no/a.tar"), 74, "local-io")
     assert error["where"] == "no/a.tar"

@@ -47,6 +47,14 @@ def test_f26_an_archive_on_a_full_disk_leaves_nothing(workspace: Workspace, opti
 
 
 @POSIX
+def test_f26_a_layout_that_cannot_be_made_on_a_full_disk_leaves_nothing(workspace: Workspace) -> None:
+    place = f"{workspace.registry.host}/acme/app:1.0"
+    result = limited("copy", place, "layout:deep/out", workspace=workspace, size=20)
+    assert result.returncode == 74, result.stderr
+    assert os.listdir(workspace.directory) == []
+
+
+@POSIX
 def test_f26_an_archive_that_cannot_be_unpacked_on_a_full_disk_leaves_nothing(workspace: Workspace) -> None:
     workspace.prepare("copy", f"{workspace.registry.host}/acme/app:1.0", "layout:a.tar")
     plain = workspace.directory / "a.tar"

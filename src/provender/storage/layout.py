@@ -88,8 +88,14 @@ class LayoutStorage(LayoutView):
         self._loaded: _Loaded | None = None
         self._unsynced: set[str] = set()
         self._tidied: set[str] = set()
+        self._made: list[Path] = []  # directories, the innermost first
+        self._is_ours = False
         if create:
-            self._create()
+            try:
+                self._create()
+            except BaseException:
+                self.withdraw()
+                raise
         self._check()
 
     @property
@@ -188,6 +194,26 @@ class LayoutStorage(LayoutView):
             except FileNotFoundError as error:
                 if not listed:
                     raise self._no_content(digest) from error
+
+    def withdraw(self) -> None:
+        """Take away what was made here if nothing came into it; what was there before, or has content, stays."""
+        if self._is_ours:
+            with suppress(OSError, ProvenderError), self._locked():
+                self._take_apart()
+        for directory in self._made:
+            with suppress(OSError):
+                os.rmdir(directory)
+
+    def _take_apart(self) -> None:
+        if (self._path / INDEX_FILE).exists() and self._index().descriptors:
+            return
+        blobs = self._path / "blobs"
+        if blobs.exists():
+            for directory in list(blobs.iterdir()):
+                directory.rmdir()  # an OSError for what is not empty is the end of it
+            blobs.rmdir()
+        for name in (LAYOUT_FILE, INDEX_FILE, _LOCK_FILE):
+            (self._path / name).unlink(missing_ok=True)
 
     def _index(self) -> LayoutIndex:
         loaded = self._loaded
@@ -297,6 +323,7 @@ class LayoutStorage(LayoutView):
         return ensure_directory(self._path, "blobs", digest.algorithm)
 
     def _create(self) -> None:
+        self._made = [each for each in (self._path, *self._path.parents) if not each.exists()]
         self._path.mkdir(parents=True, exist_ok=True)
         if (self._path / LAYOUT_FILE).exists() and (self._path / INDEX_FILE).exists():
             return
@@ -308,6 +335,7 @@ class LayoutStorage(LayoutView):
                 hint="name a new or an empty directory",
             )
         with self._locked():
+            self._is_ours = not (self._path / LAYOUT_FILE).exists()
             ensure_directory(self._path, "blobs", "sha256")
             if not (self._path / INDEX_FILE).exists():
                 write_atomically(self._path / INDEX_FILE, LayoutIndex.empty().encode())

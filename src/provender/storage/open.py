@@ -165,11 +165,17 @@ class Storages:
             )
 
     def close(self) -> None:
-        """Close connections of our own transport, and archives; what was opened is not to be used any more."""
+        """Close connections of our own transport, and archives; what was opened is not to be used any more.
+
+        A layout that was made for writing, and got nothing, is taken away again.
+        """
         with self._lock:
             transport, self._own_transport = self._own_transport, None
+            layouts = list(self._layouts.values())
             self._clients.clear()
             self._layouts.clear()
+        for layout in layouts:
+            layout.withdraw()
         self._archives.close()
         if transport is not None:
             transport.close()
