@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,8 +16,11 @@ from provender.errors import InvalidDocument, NotFound, ProvenderError
 from provender.oci import Descriptor, Digest, Document, Manifest
 from provender.oci.media_types import MANIFEST
 from provender.storage.archive import ArchiveStorage
-from provender.storage.archive_contents import qualified
+from provender.storage.archive_contents import is_content, qualified
+from provender.storage.docker_archive import docker_contents
+from provender.storage.tar_table import scan
 from provender.storage.verify import read_all
+from provender.storage.volume import Cursor, FileVolume
 from support.content import blob, index, manifest
 from support.foreign_archives import (
     LAYERS,
@@ -112,6 +116,35 @@ def test_an_archive_of_docker_that_does_not_fit_together_is_refused(opened: Open
     with pytest.raises(InvalidDocument) as caught:
         opened(tar({**files, "manifest.json": json.dumps([item]).encode()}))
     assert caught.value.code == "invalid-docker-archive"
+
+
+def test_a_layer_with_many_names_is_read_once(tmp_path: Path) -> None:
+    """Links cost nothing to write, and each of them could ask for the whole layer to be hashed."""
+    layer = gzip.compress(os.urandom(200_000))
+    links = [f"{number}.tar" for number in range(300)]
+    files: dict[str, bytes | str] = {"layer.tar": layer, **dict.fromkeys(links, "layer.tar")}
+    config = json.dumps({"rootfs": {"diff_ids": [f"sha256:{'0' * 64}"] * len(links)}}).encode()
+    item = {"Config": "c.json", "RepoTags": ["a:1"], "Layers": links}
+    (tmp_path / "a.tar").write_bytes(tar({**files, "c.json": config, "manifest.json": json.dumps([item]).encode()}))
+    volume = FileVolume([tmp_path / "a.tar"], where="a.tar")
+    counted = _Counted(volume.open())
+    docker_contents(counted, scan(counted, is_content))
+    counted.close()
+    assert len(layer) < counted.bytes_read < 5 * len(layer)
+
+
+class _Counted:
+    """A cursor that knows how much was read through it."""
+
+    def __init__(self, cursor: Cursor) -> None:
+        self.seek, self.close = cursor.seek, cursor.close
+        self._cursor = cursor
+        self.bytes_read = 0
+
+    def read(self, size: int = -1, /) -> bytes:
+        chunk = self._cursor.read(size)
+        self.bytes_read += len(chunk)
+        return chunk
 
 
 def test_a_layer_that_is_not_what_the_config_says_is_met_when_it_is_read(opened: Opener) -> None:

@@ -92,7 +92,7 @@ class _Reader:
         # A layer may be a link to where it really lies, so every name counts.
         self._links: dict[str, str] = {}
         self._files = scan(cursor, lambda name: name in wanted or name.endswith((".tar", ".json")), links=self._links)
-        self._layers: dict[str, _Layer] = {}
+        self._hashed: dict[Member, str] = {}  # many names may lead to one file by links
         self.members: dict[Digest, Member] = {}
         self.made: dict[Digest, bytes] = {}
 
@@ -122,12 +122,7 @@ class _Reader:
         return entry
 
     def _layer(self, name: str, diff_id: Digest) -> _Layer:
-        known = self._layers.get(name)
-        if known is None:
-            known = self._layers[name] = self._looked_at(self._member(name), diff_id)
-        return known
-
-    def _looked_at(self, member: Member, diff_id: Digest) -> _Layer:
+        member = self._member(name)
         self._cursor.seek(member.offset)
         start = read_exactly(self._cursor, min(8, member.size))
         if not start.startswith(_COMPRESSED):
@@ -136,13 +131,16 @@ class _Reader:
         return _Layer(member, digest, _ZSTD_LAYER if start.startswith(_ZSTD_MAGIC) else _LAYER)
 
     def _sha256(self, member: Member) -> str:
+        known = self._hashed.get(member)
+        if known is not None:
+            return known
         hasher = hashlib.sha256()
         self._cursor.seek(member.offset)
         left = member.size
         while left and (chunk := self._cursor.read(min(left, _CHUNK_BYTES))):
             hasher.update(chunk)
             left -= len(chunk)
-        return hasher.hexdigest()
+        return self._hashed.setdefault(member, hasher.hexdigest())
 
     def _member(self, name: str) -> Member:
         path = _plain(name)

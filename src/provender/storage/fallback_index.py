@@ -38,7 +38,8 @@ def lists(index: Document | None, digest: Digest) -> bool:
 
 def adding(index: Document | None, entries: Sequence[Descriptor]) -> Document | None:
     """The index with the entries that it lacks, a new one if there is none; None if it lacks none."""
-    lacking = [entry for entry in entries if not lists(index, entry.digest)]
+    there = set() if index is None else {entry.digest for entry in index.index().manifests}
+    lacking = [entry for entry in entries if entry.digest not in there]
     if not lacking:
         return None
     fields: Mapping[str, object] = _NEW if index is None else parse_json(index.raw, "the index of referrers")

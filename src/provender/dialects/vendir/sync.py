@@ -8,10 +8,10 @@ is that of vendir's own sync; only that a failure anywhere changes nothing.
 from __future__ import annotations
 
 import os
-import shutil
 import stat
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -439,7 +439,8 @@ class _Run:
             try:
                 Records(contents=records).write(self._directory)
             except OSError:
-                shutil.rmtree(self._directory / ".provender" / "vendir.json", ignore_errors=True)
+                with suppress(OSError):
+                    os.unlink(self._directory / ".provender" / "vendir.json")
 
 
 def _mode_of(item: _Item) -> int | None:
