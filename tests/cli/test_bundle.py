@@ -91,6 +91,17 @@ def test_a_bundle_is_copied_with_all_in_it_and_all_that_belongs_to_it(project: I
     assert project.registry.tags("acme/moved") == tags
 
 
+def test_who_moves_a_bundle_without_its_images_is_told_so(project: InProcess, stack: list[str]) -> None:
+    project.prepare("bundle", "copy", "-b", "acme/stack:1.0", "--to-repo", "acme/moved", "--lock-output", "b.yml")
+    for arguments in (
+        ("copy", "acme/moved:1.0", "acme/other"),
+        ("relocate", "plan", "-f", "b.yml", "--to", "acme/far"),
+        ("relocate", "plan", "acme/moved:*", "--to", "acme/far"),
+    ):
+        assert "'provender bundle copy'" in project.succeed(*arguments).stderr
+    refused(project.json("bundle", "copy", "--lock", "no-lock.yml", "--to-repo", "acme/x"), 66, "no-such-file")
+
+
 def test_the_tree_shows_what_belongs_to_each(project: InProcess, stack: list[str]) -> None:
     app, inner, base, root = stack
     host = project.registry.host

@@ -134,6 +134,8 @@ def test_a_delta_in_parts_needs_what_it_builds_on(filled: InProcess, stored: Rep
     filled.prepare("relocate", "plan", "acme/tools/other:2.0", "--to", "layout:new.tar", "-o", "new.json")
     filled.prepare("relocate", "apply", "new.json", "--since", "layout:all.tar", "--split", "1MiB")
     assert (filled.directory / "new.tar.002").exists()
+    verified = filled.json("relocate", "verify", "new.json", "--deep")
+    assert (verified.status, verified.json["leftOut"], verified.json["faults"]) == (0, 1, [])
     filled.prepare("relocate", "plan", "layout:new.tar", "--to", "acme/far", "-o", "back.json")
     error = refused(filled.json("relocate", "apply", "back.json"), 66, "delta-incomplete")
     assert digest_of(SHARED) in error["message"]

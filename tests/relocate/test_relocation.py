@@ -359,6 +359,7 @@ def test_a_file_that_is_no_journal_is_left_as_it_is(yard: Yard, content: bytes) 
     with pytest.raises(ProvenderError) as caught, yard.journal(yard.plan()):
         pass
     assert caught.value.code == "invalid-journal"
+    assert "delete" not in (caught.value.hint or "")
     assert path.read_bytes() == content
 
 

@@ -121,10 +121,12 @@ def read_lock(raw: bytes, *, where: str) -> ImagesLock | BundleLock:
     kind, version = fields.get("kind"), fields.get("apiVersion")
     if kind not in _KINDS:
         raise tree.error(
-            f"not a list of artifacts: {str(version)[:80]} {str(kind)[:80]}",
+            f"not a lock of images or of a bundle: its kind is {str(kind)[:80]} of {str(version)[:80]}"
+            if "kind" in fields
+            else "not a lock of images or of a bundle: it does not say what it is",
             path=("kind",) if "kind" in fields else (),
             code="unknown-list",
-            hint="name an ImagesLock, a BundleLock, a provender.lock, or a file with one reference a line",
+            hint=f"name an ImagesLock or a BundleLock of {_API_VERSION}",
         )
     if kind == "ImagesLock":
         return _images_lock(tree)

@@ -19,6 +19,7 @@ from provender.storage.abilities import Fetcher, Resolver
 from provender.storage.compression import open_stream
 from provender.storage.limits import DEFAULT_LIMITS
 from provender.storage.verify import read_all
+from provender.transfer.graph import Graph, Root
 
 __all__ = [
     "ALL_KINDS",
@@ -30,6 +31,7 @@ __all__ = [
     "LOCK_TYPE",
     "BundleSource",
     "Kind",
+    "bundles_among",
     "imgpkg_tag",
     "kind_of",
     "locations_at",
@@ -114,6 +116,16 @@ def locations_at(source: BundleSource, bundle: Digest) -> ImageLocations | None:
         return read_locations(raw, where=LOCATIONS_PATH)
     except ProvenderError as error:
         raise _invalid(f"{LOCATIONS_PATH}: {error.message}", bundle) from error
+
+
+def bundles_among(graph: Graph) -> list[Root]:
+    """The roots of a graph that are bundles, as far as it tells without asking: their images are not part of it."""
+    records = {edge.tag for edge in graph.edges if edge.tag}
+    return [
+        root
+        for root in graph.roots
+        if graph.by_digest[root.digest].artifact_type == BUNDLE_TYPE or locations_tag(root.digest) in records
+    ]
 
 
 def not_a_bundle(reference: str) -> InvalidDocument:

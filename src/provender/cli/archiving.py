@@ -12,10 +12,13 @@ from provender.cli.console import Console, counted, human_bytes
 
 if TYPE_CHECKING:
     from provender.oci import Digest, Reference
-    from provender.storage.abilities import Fetcher, TagLister
+    from provender.storage.abilities import Fetcher
+    from provender.storage.archive import ArchiveStorage
     from provender.storage.archive_writer import Compression
     from provender.storage.files import AtomicFile
+    from provender.storage.layout import LayoutStorage
     from provender.storage.open import Opened, Storages
+    from provender.storage.registry import RegistryRepository
     from provender.storage.split_files import FilePart, SplitFile
     from provender.transfer.archive_out import Archived, ArchiveSource
     from provender.transfer.graph import Graph
@@ -155,26 +158,28 @@ def there(console: Console, graph: Graph, storages: Storages, since: str, *, job
     except InvalidReference as error:
         raise error.at(since) from None
     other = storages.open(reference).home()
-    if reference.target is not None:
-        other.resolve(reference.target)
+    # First: zot says of a blob that any repository has that it is in one that nobody made.
+    _check_there(other, reference)
     found = blobs_at(graph, other, jobs=jobs)
     if not found:
-        _check_there(other, reference)
         console.note(f"{reference.name} has none of the large blobs, so the archive has everything")
     return found
 
 
-def _check_there(other: TagLister, reference: Reference) -> None:
+def _check_there(other: RegistryRepository | LayoutStorage | ArchiveStorage, reference: Reference) -> None:
     from provender.errors import NotFound
 
+    if reference.target is not None:
+        other.resolve(reference.target)
+        return
     try:
         next(iter(other.tags()), None)
     except NotFound as error:
         raise NotFound(
-            f"there is no repository {reference.name} that the archive could build on",
+            f"there is no repository {reference.name} with a tag, for the archive to build on",
             code="since-not-found",
             where=str(reference),
-            hint="check the name; leave --since out for an archive with everything",
+            hint="check the name, or name what is there by its digest; leave --since out for an archive with everything",
         ) from error
 
 

@@ -19,6 +19,7 @@ _ROLES = ("root", "child", "referrer", "digest-tag", "attestation-in-index", "co
 
 def show_plan(console: Console, plan: RelocationPlan, output: Path | None) -> None:
     """Show a plan; of every node with -v."""
+    _tell_of_bundles(console, plan)
     if console.is_json:
         fields: dict[str, object] = {
             "legs": [_leg(leg) for leg in plan.legs],
@@ -45,6 +46,18 @@ def show_plan(console: Console, plan: RelocationPlan, output: Path | None) -> No
     console.note("; ".join(parts) if not plan.is_empty else f"nothing to do; {parts[-1]}")
     if output is not None:
         console.note(f"the plan is in {output}")
+
+
+def _tell_of_bundles(console: Console, plan: RelocationPlan) -> None:
+    from provender.bundle.reading import bundles_among
+
+    found = [f"{leg.source} {root.asked}" for leg in plan.legs for root in bundles_among(leg.graph)]
+    if found:
+        what = "a bundle, whose images are" if len(found) == 1 else f"{len(found)} bundles, whose images are"
+        console.warning(
+            f"in this plan is {what} not part of it unless they are asked for as well: {', '.join(found[:3])}; "
+            "'provender bundle copy' copies all of a bundle"
+        )
 
 
 def _show_leg(console: Console, leg: Leg) -> None:
@@ -124,6 +137,7 @@ def show_verified(console: Console, verified: Verified) -> None:
     """Show what was compared, and every fault."""
     if console.is_json:
         fields: dict[str, object] = {
+            "leftOut": verified.left_out,
             "tags": verified.tags,
             "documents": verified.documents,
             "blobs": verified.blobs,
@@ -141,4 +155,6 @@ def show_verified(console: Console, verified: Verified) -> None:
         f"{counted(verified.tags, 'tag', 'tags')}, {counted(verified.documents, 'manifest', 'manifests')}, "
         f"{counted(verified.blobs, 'blob', 'blobs')}, {counted(verified.relations, 'relation', 'relations')} looked at"
     )
+    if verified.left_out:
+        looked += f", {counted(verified.left_out, 'blob', 'blobs')} left to the other side"
     console.note(f"{looked}; {counted(len(verified.faults), 'fault', 'faults') if verified.faults else 'all is there'}")

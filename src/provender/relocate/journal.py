@@ -228,7 +228,8 @@ class Journal:
             f"{self._path.name} is not a journal of provender",
             code="invalid-journal",
             where=f"{self._path}:{number}",
-            hint="name another file with --journal, or delete this one: content that is there is not sent again",
+            hint="name another file with --journal"
+            + (", or delete this one: content that is there is not sent again" if number > 1 else ""),
         )
 
 

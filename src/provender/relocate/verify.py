@@ -15,10 +15,12 @@ import msgspec
 from provender.errors import IntegrityError, NotFound, VerificationFailed
 from provender.oci import Digest, Reference
 from provender.relocate.plan import Leg, RelocationPlan
+from provender.storage.archive import ArchiveStorage
 from provender.storage.open import Storages
 from provender.storage.verify import CHUNK_BYTES
 from provender.transfer.discover import DiscoverOptions, Start, discover
 from provender.transfer.graph import Edge, Node, Route
+from provender.transfer.inventory import Inventory
 from provender.transfer.pool import Cancellation, run_all
 from provender.transfer.progress import NO_PROGRESS, Progress
 
@@ -46,8 +48,10 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Verified(msgspec.Struct, frozen=True, kw_only=True):
-    """What was looked at, over all legs, and what is wrong with it."""
+    """What was looked at, over all legs, and what is wrong with it. `left_out` blobs are not in a delta archive, which
+    says so itself."""
 
+    left_out: int = 0
     tags: int = 0
     documents: int = 0
     blobs: int = 0
@@ -66,6 +70,7 @@ def verify(
     """What is wrong at the destinations of `plan`. Raises what look-ups raise, but for content that is not there."""
     results = [_Look(leg, destination, is_deep=is_deep, jobs=jobs, progress=progress).run() for leg in plan.legs]
     return Verified(
+        left_out=sum(each.left_out for each in results),
         tags=sum(each.tags for each in results),
         documents=sum(each.documents for each in results),
         blobs=sum(each.blobs for each in results),
@@ -109,6 +114,9 @@ class _Look:
         self._leg = leg
         self._graph = leg.graph
         self._storage = storages.open(Reference.parse(leg.destination)).home()  # what its mirrors have proves nothing
+        lacking = _lacking(self._storage, storages)
+        self._blobs_here = [node for node in self._graph.blobs if node.digest not in lacking]
+        self._left_out = len(self._graph.blobs) - len(self._blobs_here)
         self._is_deep = is_deep
         self._jobs = jobs
         self._progress = progress
@@ -119,9 +127,10 @@ class _Look:
         lost = {fault.digest for fault in faults if fault.kind != "tag"}
         faults += self._relations(lost)
         return Verified(
+            left_out=self._left_out,
             tags=len(self._leg.tags),
             documents=len(self._graph.by_digest),
-            blobs=len(self._graph.blobs),
+            blobs=len(self._blobs_here),
             relations=sum(len(edges) for edges in self._graph.related.values()),
             faults=tuple(faults),
         )
@@ -148,7 +157,7 @@ class _Look:
 
     def _blobs(self) -> Iterable[Fault]:
         look = self._read if self._is_deep else self._probe
-        return self._kept(self._all([partial(look, node) for node in self._graph.blobs]))
+        return self._kept(self._all([partial(look, node) for node in self._blobs_here]))
 
     def _probe(self, node: Node) -> Fault | None:
         return None if self._storage.exists(node.content) else self._missing(node)
@@ -196,6 +205,14 @@ class _Look:
 
     def _all(self, tasks: Sequence[Callable[[], _T]]) -> list[_T]:
         return run_all(tasks, jobs=self._jobs, cancellation=self._cancellation)
+
+
+def _lacking(storage: object, storages: Storages) -> frozenset[Digest]:
+    """What an archive leaves to the side that it goes to, as its inventory says."""
+    if not isinstance(storage, ArchiveStorage):
+        return frozenset()
+    inventory = Inventory.at(storages.open(Reference.parse(storage.file)).storage)
+    return frozenset() if inventory is None else inventory.lacking
 
 
 def _is_listed(edge: Edge) -> bool:

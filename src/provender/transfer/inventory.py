@@ -95,6 +95,11 @@ class Inventory(msgspec.Struct, frozen=True):
         """Everything that is there once the archive, and what it builds on, arrived."""
         return frozenset(row.digest for row in self.content)
 
+    @property
+    def lacking(self) -> frozenset[Digest]:
+        """What the archive itself has not."""
+        return frozenset(row.digest for row in self.content if not row.is_here)
+
     def artifact(self) -> tuple[Document, Descriptor, bytes]:
         """The manifest for an archive, and its one file."""
         rows = [{"digest": row.digest, "size": row.size, "isHere": row.is_here} for row in self.content]

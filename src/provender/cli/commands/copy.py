@@ -233,12 +233,10 @@ def _type(graph: Graph, digest: Digest) -> str:
 
 
 def _tell_left_out(console: Console, graph: Graph) -> None:
-    from provender.bundle.reading import BUNDLE_TYPE, locations_tag
+    from provender.bundle.reading import bundles_among
 
-    for root in graph.roots:
-        is_bundle = graph.by_digest[root.digest].artifact_type == BUNDLE_TYPE
-        if is_bundle or any(edge.tag == locations_tag(root.digest) for edge in graph.edges if edge.tag):
-            console.warning("this is a bundle, and its images are not copied; 'provender bundle copy' copies all of it")
+    if bundles_among(graph):
+        console.warning("this is a bundle, and its images are not copied; 'provender bundle copy' copies all of it")
     for left in graph.left_out:
         if left.reason in ("foreign", "gone", "other-subject"):
             console.warning(f"left out: {left.digest} ({left.reason}: {left.detail})")
