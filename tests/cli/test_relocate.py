@@ -221,6 +221,20 @@ def test_a_report_that_cannot_be_written_ends_apply_before_anything_moves(projec
     assert not (project.directory / "to").exists()
 
 
+def test_a_plan_says_where_its_registries_are(project: InProcess, stored: Repositories) -> None:
+    """They were bound by options for the plan alone; elsewhere the same name may be another place."""
+    here = f"{project.registry.host}/there"
+    project.prepare(
+        "relocate", "plan", "layout:source:1.0", "--to", "far/mirror", "--registry", f"far={here}", "-o", "plan.json"
+    )
+    refused(project.json("relocate", "apply", "plan.json", "--registry", "far=layout:elsewhere"), 1, "place-changed")
+    assert not (project.directory / "elsewhere").exists()
+    project.prepare("relocate", "apply", "plan.json")
+    assert stored("there/mirror/source").digest_of("1.0") is not None
+    assert project.succeed("relocate", "verify", "plan.json").stderr.endswith("all is there\n")
+    refused(project.json("relocate", "verify", "plan.json", "--registry", "far=layout:elsewhere"), 1, "place-changed")
+
+
 def test_a_report_is_written_of_a_plan_that_does_nothing(project: InProcess) -> None:
     plan = ("relocate", "plan", "layout:source:1.0", "--to", "layout:to", "-o", "plan.json")
     for name in ("first.json", "second.json"):

@@ -179,7 +179,7 @@ def _check_there(other: RegistryRepository | LayoutStorage | ArchiveStorage, ref
             f"there is no repository {reference.name} with a tag, for the archive to build on",
             code="since-not-found",
             where=str(reference),
-            hint="check the name, or name what is there by its digest; leave --since out for an archive with everything",
+            hint="check the name, or name what is there by digest; leave --since out for an archive with everything",
         ) from error
 
 

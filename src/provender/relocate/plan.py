@@ -76,9 +76,13 @@ class Leg(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RelocationPlan(msgspec.Struct, frozen=True, kw_only=True):
-    """All legs, by source and destination, and the tags for which nothing is to be done."""
+    """All legs, by source and destination, and the tags for which nothing is to be done.
+
+    `registries` says where the logical registries of the legs were.
+    """
 
     version: Literal[1] = 1
+    registries: dict[str, str] = {}
     legs: tuple[Leg, ...] = ()
     unchanged: tuple[Unchanged, ...] = ()
 
@@ -225,9 +229,16 @@ def make_plan(
     _refuse_clashes(legs)
     unchanged = tuple(each for _, same in results for each in same)
     return RelocationPlan(
+        registries=_bound([leg.source for leg in legs], source)
+        | _bound([leg.destination for leg in legs], destination),
         legs=tuple(sorted(legs, key=lambda leg: (leg.destination, leg.source))),
         unchanged=tuple(sorted(unchanged, key=lambda each: (each.destination, each.tag))),
     )
+
+
+def _bound(names: Sequence[str], storages: Storages) -> dict[str, str]:
+    aliases = {each.registry for each in map(Reference.parse, names) if each.kind == "logical"}
+    return {alias: str(storages.locations.find(alias).target) for alias in aliases}
 
 
 class _Planner:

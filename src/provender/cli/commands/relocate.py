@@ -303,6 +303,7 @@ def apply_(
     name = plan_file.name if part.count == 1 else f"{plan_file.name}.{part.number}-{part.count}"
     journal = journal_file or plan_file.with_name(f"{name}.journal")
     from_side, to_side = sides_of(options)
+    registries += _unbound(console, loaded, registries)
     first = loaded.legs[0]
     places = ((from_side, Reference.parse(first.source)), (to_side, Reference.parse(first.destination)))
     with two_sides(console, places, registries=registries, plain_http=plain_http, jobs=jobs) as sides:
@@ -341,12 +342,21 @@ def verify_(
     console = console_of(ctx)
     console.subject = str(plan_file)
     loaded = RelocationPlan.load(plan_file)
+    registries += _unbound(console, loaded, registries)
     services = Services(console, registries=registries, plain_http=plain_http, jobs=jobs)
     with services.storages(services.nearby_locations()) as storages:
         found = verify(loaded, storages, is_deep=deep, jobs=jobs, progress=console.progress())
     console.stop_progress()
     show_verified(console, found)
     refuse_faults(found)
+
+
+def _unbound(console: Console, loaded: RelocationPlan, registries: tuple[str, ...]) -> tuple[str, ...]:
+    """The logical registries that the plan has to say the place of, as `--registry` would."""
+    from provender.cli.services import Services
+    from provender.relocate.bindings import flags_for
+
+    return flags_for(loaded, Services(console, registries=registries).nearby_locations())
 
 
 def _carry_out(
