@@ -7,14 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from provender.errors import VerificationFailed
+from provender.errors import Unavailable, VerificationFailed
+from provender.oci import Descriptor, Digest
+from provender.storage.abilities import UploadNote
 from provender.storage.layout import LayoutStorage
 from provender.storage.memory import MemoryStorage
+from provender.storage.registry import UploadSettings
 from provender.transfer.copy import CopyOptions, NoWatch, Outcome, copy
 from provender.transfer.plan import missing
 from support.graphs import Writable, carry, family, push, relations, walk
+from support.readers import Stream
 from support.registry import TestRegistry
-from support.registry_client import Repositories
+from support.registry_client import Connector, Repositories
 
 
 @pytest.fixture(params=["api", "no-api", "layout"])
@@ -90,3 +94,39 @@ def test_a_destination_that_does_not_list_is_refused_each_time(repository: Repos
                 carry(source, repository(server), "1.0")
             assert caught.value.exit_status == 84
             assert "1.0" not in server.tags("acme/copy")
+
+
+class _Notes:
+    """Upload notes in memory."""
+
+    def __init__(self) -> None:
+        self.there: dict[Digest, UploadNote] = {}
+
+    def opened(self, digest: Digest, location: str, offset: int) -> None:
+        self.there[digest] = UploadNote(location, offset)
+
+    def closed(self, digest: Digest) -> None:
+        self.there.pop(digest, None)
+
+    def known(self, digest: Digest) -> UploadNote | None:
+        return self.there.get(digest)
+
+
+def test_what_an_earlier_run_sent_of_a_blob_is_not_said_to_be_sent_by_this_one() -> None:
+    content, kept = b"large" * 500_000, 1 << 20
+    source = MemoryStorage()
+    push(source, "root", "1.0", layers=[content])
+    connect = Connector()
+    with TestRegistry() as server:
+        destination = connect(server, upload=UploadSettings(large_bytes=1 << 20)).repository("acme/copy")
+        destination.upload_notes = _Notes()
+        server.content.upload_rules.keeps_of_put = [kept]
+        descriptor = Descriptor.of(content, "application/octet-stream")
+        with pytest.raises(Unavailable):
+            destination.push(descriptor, Stream(content))
+        server.requests.clear()
+        report = carry(source, destination, "1.0")
+        sent = next(each.sent_bytes for each in report.outcomes if each.digest == descriptor.digest)
+        assert sent == len(content) - kept
+        assert sent in {len(request.body) for request in server.asked("PUT")}
+    connect.transport.close()

@@ -14,7 +14,7 @@ from typing import IO, Final, NamedTuple, Protocol, Self, runtime_checkable
 from provender.oci import Digest
 from provender.storage.abilities import BlobReader
 
-__all__ = ["FileReader", "HashedContent", "HashedFile", "Rewindable", "Stamp"]
+__all__ = ["CountedContent", "FileReader", "HashedContent", "HashedFile", "Rewindable", "Stamp"]
 
 # Within this time the clock of a file system may give two changes the same time.
 _UNSETTLED_NS: Final = 2_000_000_000
@@ -37,6 +37,15 @@ class HashedContent(BlobReader, Protocol):
 
     def skip(self, n: int) -> None:
         """Go on behind the next `n` bytes, which are where they are to go."""
+        ...
+
+
+@runtime_checkable
+class CountedContent(BlobReader, Protocol):
+    """Content whose bytes are counted as they are read, for whoever reports what was sent."""
+
+    def not_sent(self, n: int) -> None:
+        """The next `n` bytes are read to be hashed alone: they are there already."""
         ...
 
 

@@ -349,6 +349,10 @@ class _Passing:
         self.close()
         self._position = 0
 
+    def not_sent(self, n: int) -> None:
+        """Do not count the next `n` bytes."""
+        self.passed_bytes -= n
+
     def close(self) -> None:
         reader, self._reader = self._reader, None
         if reader is not None:

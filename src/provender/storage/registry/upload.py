@@ -43,7 +43,7 @@ from provender.storage.registry.session import Call, Session
 from provender.storage.registry.upload_sizes import UploadSettings, UploadSizes
 from provender.storage.registry.vouched import vouched
 from provender.storage.registry.withheld import Withheld
-from provender.storage.rewindable import Rewindable
+from provender.storage.rewindable import CountedContent, Rewindable
 from provender.storage.verify import CHUNK_BYTES, BytesReader, VerifiedReader, read_all
 
 __all__ = ["Uploader"]
@@ -262,6 +262,8 @@ class Uploader:
     def _hashed(self, reader: BlobReader, descriptor: Descriptor, offset: int) -> VerifiedReader:
         """The content behind `offset`; what comes before is read and hashed."""
         verified = VerifiedReader(reader, descriptor, where=self._where)
+        if offset and isinstance(reader, CountedContent):
+            reader.not_sent(offset)
         while offset and (piece := verified.read(min(offset, CHUNK_BYTES))):
             offset -= len(piece)
         return verified
