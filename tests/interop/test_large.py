@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import random
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 
 from interop.programs import Program
 from interop.projects import Project
+from provender.storage.hashing import settled_size
 from support.command import succeed
 
 pytestmark = pytest.mark.interop
@@ -27,6 +29,10 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with (directory / "large.bin").open("wb") as file:
         for _ in range(SIZE >> 20):
             file.write(numbers.randbytes(1 << 20))
+    # A file of just now is hashed before it is sent; this one is to be sent while it is.
+    ends = time.monotonic() + 10
+    while settled_size(str(directory / "large.bin")) is None and time.monotonic() < ends:
+        time.sleep(0.1)
     yield directory
     shutil.rmtree(directory)
 

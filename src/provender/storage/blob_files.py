@@ -17,7 +17,7 @@ from provender.errors import IntegrityError
 from provender.oci import Descriptor
 from provender.storage.abilities import BlobReader
 from provender.storage.files import AtomicFile
-from provender.storage.verify import VerifiedReader
+from provender.storage.verify import CHUNK_BYTES, verifying
 
 __all__ = ["ensure_directory", "open_regular", "receive"]
 
@@ -70,9 +70,9 @@ def receive(
     temporary: Path | None = None,
 ) -> None:
     """Copy `reader` to its end into a new file `path`; it appears only if size and digest are right."""
-    verified = VerifiedReader(reader, descriptor, where=where)
+    verified = verifying(reader, descriptor, where=where)
     with AtomicFile(path, durable=durable, temporary=temporary) as file:
-        while chunk := verified.read():
+        while chunk := verified.read(CHUNK_BYTES):
             file.write(chunk)
         try:
             file.commit()

@@ -6,7 +6,7 @@ Storage layer, below every backend.
 from __future__ import annotations
 
 from types import TracebackType
-from typing import IO, TYPE_CHECKING, Final, Protocol, Self
+from typing import IO, TYPE_CHECKING, Final, Protocol, Self, runtime_checkable
 
 from provender.errors import IntegrityError
 from provender.oci import Descriptor
@@ -14,7 +14,7 @@ from provender.oci import Descriptor
 if TYPE_CHECKING:
     from provender.oci.digest import Hasher
 
-__all__ = ["CHUNK_BYTES", "BytesReader", "VerifiedReader", "read_all"]
+__all__ = ["CHUNK_BYTES", "BytesReader", "VerifiedReader", "Verifying", "read_all", "verifying"]
 
 CHUNK_BYTES: Final = 1 << 20
 
@@ -22,6 +22,28 @@ CHUNK_BYTES: Final = 1 << 20
 class _Source(Protocol):
     def read(self, size: int = -1, /) -> bytes: ...
     def close(self) -> None: ...
+
+
+@runtime_checkable
+class Verifying(Protocol):
+    """A reader whose content is verified when it gives `b""`; `verified` from then on."""
+
+    @property
+    def verified(self) -> bool: ...
+
+    def proves(self, descriptor: Descriptor) -> bool:
+        """True if whoever reads it to the end from now on has the whole content of the descriptor, verified."""
+        ...
+
+    def read(self, size: int = -1, /) -> bytes: ...
+    def close(self) -> None: ...
+
+
+def verifying(source: _Source, descriptor: Descriptor, *, where: str = "") -> Verifying:
+    """A reader of exactly the content of `descriptor`: `source` itself if it verifies, so that nobody hashes twice."""
+    if isinstance(source, Verifying) and source.proves(descriptor):
+        return source
+    return VerifiedReader(source, descriptor, where=where)
 
 
 class VerifiedReader:
@@ -57,6 +79,12 @@ class VerifiedReader:
     def verified(self) -> bool:
         """True once the end was read and size and digest were right."""
         return self._ended and self._hasher is not None
+
+    def proves(self, descriptor: Descriptor) -> bool:
+        """True for its own content, as long as nothing was read (see `Verifying`)."""
+        own = self._descriptor
+        is_whole = self._left == own.size and self._hasher is not None and not self._ended
+        return is_whole and (own.digest, own.size) == (descriptor.digest, descriptor.size)
 
     def so_far(self) -> tuple[int, str]:
         """The position in the content, and the hash of everything before it (empty where that is not known)."""

@@ -310,7 +310,10 @@ class _Run:
 
 
 class _Passing:
-    """The content of the source, opened when it is first read and again when it is rewound, watched as it passes."""
+    """The content of the source, opened when it is first read and again when it is rewound, watched as it passes.
+
+    It is `Verifying` because the readers of a source are (see `Fetcher`).
+    """
 
     def __init__(
         self, open_content: Callable[[], BlobReader], descriptor: Descriptor, progress: Progress, stop: Cancellation
@@ -324,6 +327,12 @@ class _Passing:
         self._position = 0
         self._reported = 0
         self.passed_bytes = 0
+        self.verified = False
+
+    def proves(self, descriptor: Descriptor) -> bool:
+        """True for the content of the source, as long as nothing was read."""
+        own = self._descriptor
+        return not self._position and (own.digest, own.size) == (descriptor.digest, descriptor.size)
 
     @property
     def is_used(self) -> bool:
@@ -337,6 +346,7 @@ class _Passing:
         if self._reader is None:
             self._reader = self._open()
         chunk = self._reader.read(size)
+        self.verified = not chunk and size != 0
         self._position += len(chunk)
         self.passed_bytes += len(chunk)
         if self._position > self._reported:  # what passes a second time is not shown again
@@ -348,6 +358,7 @@ class _Passing:
         """Go on with the first byte."""
         self.close()
         self._position = 0
+        self.verified = False
 
     def not_sent(self, n: int) -> None:
         """Do not count the next `n` bytes."""

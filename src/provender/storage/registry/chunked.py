@@ -22,7 +22,7 @@ from provender.storage.registry.quirks import PATCHED_STATUSES, STORED_STATUSES
 from provender.storage.registry.redact import printable
 from provender.storage.registry.session import Call, Session
 from provender.storage.registry.vouched import Vouched
-from provender.storage.verify import BytesReader, VerifiedReader
+from provender.storage.verify import BytesReader, Verifying
 
 __all__ = ["MAX_CHUNK_BYTES", "ChunkedUpload"]
 
@@ -60,7 +60,7 @@ class ChunkedUpload:
         self._held = b""  # what comes after that
         self._patience = session.wire.patience()
 
-    def send(self, reader: VerifiedReader | Vouched) -> Answer:
+    def send(self, reader: Verifying | Vouched) -> Answer:
         """The registry's answer to the end of it. `reader` stands where the registry is.
 
         Raises IntegrityError for other content than the descriptor's, and what the registry refuses; an error with
@@ -73,7 +73,7 @@ class ChunkedUpload:
             if is_end and answer is not None:
                 return answer
 
-    def _fill(self, reader: VerifiedReader | Vouched) -> None:
+    def _fill(self, reader: Verifying | Vouched) -> None:
         pieces, missing = [self._held], self._size - len(self._held)
         while missing > 0 and (piece := reader.read(missing)):
             pieces.append(piece)

@@ -44,7 +44,7 @@ from provender.storage.registry.upload_sizes import UploadSettings, UploadSizes
 from provender.storage.registry.vouched import vouched
 from provender.storage.registry.withheld import Withheld
 from provender.storage.rewindable import CountedContent, Rewindable
-from provender.storage.verify import CHUNK_BYTES, BytesReader, VerifiedReader, read_all
+from provender.storage.verify import CHUNK_BYTES, BytesReader, Verifying, read_all, verifying
 
 __all__ = ["Uploader"]
 
@@ -170,7 +170,7 @@ class Uploader:
         patience = self._session.wire.patience()
         if self._settings.is_small(descriptor):
             # In memory it can be sent again by itself, after a challenge too.
-            verified = VerifiedReader(reader, descriptor, where=self._where)
+            verified = verifying(reader, descriptor, where=self._where)
             reader = BytesReader(read_all(verified, self._settings.small_bytes))
         going_on = self._going_on = self._continuation(descriptor)
         if opened is None and kept is None:
@@ -259,9 +259,9 @@ class Uploader:
         else:
             self._check(answer, descriptor)
 
-    def _hashed(self, reader: BlobReader, descriptor: Descriptor, offset: int) -> VerifiedReader:
+    def _hashed(self, reader: BlobReader, descriptor: Descriptor, offset: int) -> Verifying:
         """The content behind `offset`; what comes before is read and hashed."""
-        verified = VerifiedReader(reader, descriptor, where=self._where)
+        verified = verifying(reader, descriptor, where=self._where)
         if offset and isinstance(reader, CountedContent):
             reader.not_sent(offset)
         while offset and (piece := verified.read(min(offset, CHUNK_BYTES))):
@@ -298,7 +298,7 @@ class Uploader:
 
     def _post(self, descriptor: Descriptor, reader: BlobReader) -> str | None:
         """None if one POST stored the content; else the URL of the upload that was opened instead, or `""`."""
-        body: Withheld | bytes = Withheld(VerifiedReader(reader, descriptor, where=self._where))
+        body: Withheld | bytes = Withheld(verifying(reader, descriptor, where=self._where))
         if isinstance(reader, BytesReader):
             body = reader.read()
         call = msgspec.structs.replace(
@@ -327,9 +327,7 @@ class Uploader:
 
     def _put(self, location: str, descriptor: Descriptor, reader: BlobReader) -> None:
         """Send the content to an open upload, whole."""
-        body = vouched(reader, descriptor, self._where) or Withheld(
-            VerifiedReader(reader, descriptor, where=self._where)
-        )
+        body = vouched(reader, descriptor, self._where) or Withheld(verifying(reader, descriptor, where=self._where))
         call = msgspec.structs.replace(
             self._call,
             method="PUT",

@@ -8,7 +8,7 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Self
 
-from provender.storage.verify import CHUNK_BYTES, VerifiedReader
+from provender.storage.verify import CHUNK_BYTES, Verifying
 
 __all__ = ["Withheld"]
 
@@ -16,7 +16,7 @@ __all__ = ["Withheld"]
 class Withheld:
     """A reader that hands out its last chunk only after the verifying reader below has met the end."""
 
-    def __init__(self, reader: VerifiedReader) -> None:
+    def __init__(self, reader: Verifying) -> None:
         self._reader = reader
         self._next: bytes | None = None
 
