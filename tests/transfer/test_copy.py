@@ -53,6 +53,21 @@ def test_the_same_graph_arrives_from_layout_to_registry_to_archive_to_layout(
             read_all(reader, 1 << 20)
 
 
+def test_damage_in_a_layout_is_met_before_the_end_was_sent(
+    registry: TestRegistry, tmp_path: Path, repository: Repositories
+) -> None:
+    layout = LayoutStorage(tmp_path / "layout", create=True)
+    layer = push(layout, "damaged", "1.0", layers=[b"content " * 100_000]).manifest().layers[1]
+    path = tmp_path / "layout" / "blobs" / "sha256" / layer.digest.encoded
+    path.write_bytes(b"Content " + path.read_bytes()[8:])
+    with pytest.raises(IntegrityError) as caught:
+        carry(layout, repository(registry), "1.0")
+    assert (caught.value.code, caught.value.where) == ("digest-mismatch", f"layout:{tmp_path / 'layout'}")
+    assert registry.blob("acme/copy", layer.digest) is None
+    assert all(len(item.body) < layer.size for item in registry.asked("PUT"))
+    assert registry.content.uploads == set()
+
+
 def test_tags_are_written_after_everything_and_the_roots_tag_last(
     registry: TestRegistry, repository: Repositories
 ) -> None:
