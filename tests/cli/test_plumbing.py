@@ -122,9 +122,10 @@ def test_a_manifest_has_to_say_what_it_is(project: InProcess) -> None:
     refused(project.json("manifest", "push", "layout:./app:2", "untyped.json"), 2, "no-media-type")
     project.prepare("manifest", "push", "layout:./app:2", "untyped.json", "--media-type", media_type)
     wrong = project.json("manifest", "push", f"layout:./app@{digest_of(b'')}", "untyped.json")
-    refused(wrong, 65, "digest-mismatch")
+    assert "registry" not in refused(wrong, 65, "digest-mismatch")["hint"]
     (project.directory / "text.json").write_text("hello")
-    assert project.json("manifest", "push", "layout:./app:2", "text.json").status == 65
+    error = refused(project.json("manifest", "push", "layout:./app:2", "text.json"), 65, "invalid-json")
+    assert (error["where"], "nothing was pushed" in error["hint"]) == ("text.json", True)
 
 
 # --- tags and deletion
@@ -171,6 +172,8 @@ def test_an_index_is_created_and_updated(project: InProcess, place: str) -> None
     assert view["annotations"] == {"k": "v"}  # what was not asked for stays
     merged = document(project, "index", "update", f"{place}:all", "--merge", "latest")
     assert [child["digest"] for child in merged["manifests"]] == [two, one]
+    for arguments in ((f"{place}:one", "--add", one), (f"{place}:all", "--merge", one)):
+        assert "index create" in refused(project.json("index", "update", *arguments), 65, "not-an-index")["hint"]
     absent = project.json("index", "update", f"{place}:all", "--remove", digest_of(b"?"))
     refused(absent, 66, "no-such-child")
 

@@ -12,6 +12,7 @@ from provender.cli.services import Services
 
 if TYPE_CHECKING:
     from provender.oci import Digest, Document, Reference
+    from provender.storage.abilities import Resolver
 
 
 @click.group("index")
@@ -112,7 +113,7 @@ def update(
     services = Services(console, registries=registries, plain_http=plain_http)
     with services.storages(services.nearby_locations()) as storages:
         storage = storages.open(asked).writable
-        index = storage.resolve(asked.target)
+        index = _index(storage, asked.target)
         there = {child.digest for child in index.index().manifests}
         absent: list[Digest] = [digest for digest in removed if digest not in there]
         if absent:
@@ -122,13 +123,26 @@ def update(
                 where=reference,
                 hint=f"see provender show {reference}",
             )
-        merged = [child for text in merge for child in storage.resolve(text).index().manifests]
+        merged = [child for text in merge for child in _index(storage, text).index().manifests]
         document = changing(index, add=[*child_entries(storage, add), *merged], remove=removed)
         if document.digest != index.digest or tags:
             storage.push_document(document, names)
     _show(console, asked, document, names)
     if document.digest == index.digest:
         console.note("the index has these children already")
+
+
+def _index(storage: Resolver, target: str) -> Document:
+    from provender.errors import InvalidDocument
+
+    document = storage.resolve(target)
+    if not document.is_index:
+        raise InvalidDocument(
+            f"{target} is a manifest, not an index",
+            code="not-an-index",
+            hint="name an index; a manifest is added with --add, and 'provender index create' makes a new index",
+        )
+    return document
 
 
 def _names(asked: Reference, tags: tuple[str, ...]) -> list[str]:

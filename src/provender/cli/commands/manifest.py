@@ -146,13 +146,18 @@ def push(
     Example:
       provender manifest push ghcr.io/acme/app:1.2.0 manifest.json --tag latest
     """
-    from provender.errors import InvalidDocument
+    from provender.errors import InvalidDocument, ProvenderError
     from provender.oci import MAX_DOCUMENT_BYTES, Document, Reference
 
     console = console_of(ctx)
     asked = Reference.parse(reference)
     raw = read_input(file, MAX_DOCUMENT_BYTES, "manifest")
-    document = Document.read(raw, media_type=media_type, expected=asked.digest)
+    try:
+        document = Document.read(raw, media_type=media_type, expected=asked.digest)
+    except ProvenderError as error:
+        # It is a file of the user's that is wrong here, and nothing that came from a registry.
+        error.hint = "nothing was pushed; check the file, and what is said of it here"
+        raise error.at(file) from None
     if media_type is None and document.parse().media_type is None:
         raise InvalidDocument(
             "the document does not say what it is",
