@@ -335,6 +335,24 @@ def test_a_journal_is_of_one_plan_and_of_one_run_at_a_time(yard: Yard) -> None:
     assert caught.value.code == "other-plan"
 
 
+def test_the_journal_of_a_plan_that_was_carried_out_gives_way_to_the_next(yard: Yard) -> None:
+    first = yard.plan()
+    yard.apply(first)
+    push(yard.source, "two", "2.0")
+    second = yard.plan(f"{FROM}:2.0")
+    with yard.journal(second) as journal:
+        assert journal.known == 0
+        journal.add(Entry(destination=TO, digest=yard.family.root.digest))
+    with pytest.raises(Conflict), yard.journal(first):
+        pass
+    yard.apply(second)
+    with yard.journal(second) as journal:
+        assert journal.known > 1
+    yard.apply(second)
+    with yard.journal(first) as journal:
+        assert journal.known == 0
+
+
 def test_a_torn_line_at_the_end_of_a_journal_is_cut_away_and_one_inside_is_refused(yard: Yard) -> None:
     plan, path = yard.plan(), yard.root / "journal"
     entry = Entry(destination=TO, digest=yard.family.root.digest)

@@ -245,6 +245,14 @@ def test_a_haul_has_images_with_their_names_and_their_signatures_apart(
     storage.close()
 
 
+@pytest.mark.parametrize("kind", ["dev.hauler/image", "of several repositories"])
+def test_halves_of_characters_in_an_index_do_not_stand_in_the_way(opened: Opener, kind: str) -> None:
+    document = manifest("it")
+    note = entry(document, {"kind": kind, "org.opencontainers.image.ref.name": "ghcr.io/a/b:1", "x": "\udfff"})
+    storage = opened(tar(layout_files([note], [document.raw])))
+    assert storage.repository("ghcr.io/a/b").resolve("1") == document
+
+
 @pytest.mark.parametrize("key", ["org.opencontainers.image.ref.name", "org.opencontainers.image.base.name"])
 def test_the_images_of_a_zarf_package_are_read_and_the_rest_is_not(
     opened: Opener, image: tuple[Document, bytes, list[bytes]], key: str

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from provender.errors import InvalidDocument, NotFound, ProvenderError, Unavailable
@@ -209,6 +210,18 @@ def test_the_search_ends_after_as_many_steps_as_were_asked_for() -> None:
     push(memory, "signature", subject=sbom.descriptor)
     graph = walk(memory, "1.0", options=DiscoverOptions(levels=1))
     assert set(graph.by_digest) == {root.digest, sbom.digest}
+
+
+def test_halves_of_characters_stay_in_the_document_alone() -> None:
+    """JSON may spell them; a plan, an archive and a report are files that may not hold them."""
+    memory = MemoryStorage()
+    root = push(memory, "root", "1.0")
+    other = Document.read(root.raw.replace(b'"test.name":"root"', b'"\\udfff":"\\ud800 \\u00e9"'))
+    memory.push_document(other, ["2.0"])
+    graph = walk(memory, "2.0")
+    assert graph.nodes[0].annotations == {"?": "? é"}
+    assert graph.documents[other.digest].raw == other.raw
+    assert msgspec.json.encode(graph, enc_hook=str)
 
 
 def test_cycles_of_digest_tags_end() -> None:

@@ -128,7 +128,9 @@ def apply(
     run = _Run(source, destination, journal, chosen, progress)
     run.check_archives(legs)
     tasks = [partial(run.leg, leg) for leg in legs]
-    return tuple(run_all(tasks, jobs=_LEGS_AT_ONCE, cancellation=run.cancellation))
+    applied = tuple(run_all(tasks, jobs=_LEGS_AT_ONCE, cancellation=run.cancellation))
+    journal.end()
+    return applied
 
 
 class _Run:

@@ -2,7 +2,7 @@
 
 A line is written after the destination has acknowledged; a line that was cut off by a kill is not there. Uploads of
 large blobs are noted as they go, so that the next run goes on with them too. The journal is of one plan, by the digest
-of the plan's file.
+of the plan's file; that of a plan that was carried out to its end gives way to that of the next plan.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import os
 import threading
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import BinaryIO, Final, Self
 
 import msgspec
 
@@ -58,6 +58,10 @@ class _Line(msgspec.Struct, frozen=True, kw_only=True, rename={"destination": "t
     upload: Digest | None = None
     location: str = ""
     offset: int = 0
+    is_end: bool = False
+
+
+_END: Final = b'{"to":"","is_end":true}\n'
 
 
 class _Header(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -102,6 +106,11 @@ class Journal:
         with self._lock:
             self._done[entry.destination, entry.digest, entry.is_document] = entry
             self._append(line)
+
+    def end(self) -> None:
+        """Note that everything is done."""
+        with self._lock:
+            self._append(_END)
 
     def uploads(self, destination: str) -> UploadNotes:
         """Where uploads to a destination are noted."""
@@ -180,7 +189,10 @@ class Journal:
                 if whole + len(line) > _MAX_BYTES:
                     raise InvalidDocument(f"the journal is over {_MAX_BYTES} bytes", code="journal-too-large")
                 if number == 0:
-                    self._check(line)
+                    if not self._is_of_plan(line):
+                        if not self._has_ended(file):
+                            raise self._of_another_plan()
+                        break
                 else:
                     self._take(line, number + 1)
                 whole += len(line)
@@ -190,24 +202,34 @@ class Journal:
         if whole == 0:
             self._append(header)
 
-    def _check(self, line: bytes) -> None:
+    def _is_of_plan(self, line: bytes) -> bool:
         try:
             header = msgspec.json.decode(line, type=_Header)
         except msgspec.DecodeError as error:
             raise self._no_journal() from error
-        if header.plan != self._plan or header.version != 1:
-            raise Conflict(
-                f"{self._path.name} is the journal of another plan",
-                code="other-plan",
-                where=str(self._path),
-                hint="apply that plan to its end, or delete its journal: content that is there is not sent again",
-            )
+        return header.plan == self._plan and header.version == 1
+
+    def _has_ended(self, file: BinaryIO) -> bool:
+        """True if the last thing that the journal says is that everything is done."""
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(size - len(_END), 0))
+        return file.read() == _END
+
+    def _of_another_plan(self) -> Conflict:
+        return Conflict(
+            f"{self._path.name} is the journal of another plan, which was not carried out to its end",
+            code="other-plan",
+            where=str(self._path),
+            hint="apply that plan to its end, or delete its journal: content that is there is not sent again",
+        )
 
     def _take(self, line: bytes, number: int) -> None:
         try:
             read = msgspec.json.decode(line, type=_Line, dec_hook=decode_digest)
         except msgspec.DecodeError as error:
             raise self._no_journal(number) from error
+        if read.is_end:
+            return
         if read.digest is not None:
             self._done[read.destination, read.digest, read.is_document] = Entry(
                 destination=read.destination,

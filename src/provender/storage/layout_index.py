@@ -75,7 +75,8 @@ class LayoutIndex:
     @classmethod
     def listed(cls, descriptors: Iterable[Descriptor]) -> LayoutIndex:
         """An index with these entries as they are, annotations and all."""
-        return cls.parse(msgspec.json.encode({"schemaVersion": 2, "manifests": list(descriptors)}, enc_hook=str))
+        fields = {"schemaVersion": 2, "manifests": msgspec.to_builtins(list(descriptors), enc_hook=str)}
+        return cls.parse(json.dumps(fields).encode("ascii"))  # another tool's may hold a lone surrogate
 
     @classmethod
     def parse(cls, raw: bytes) -> LayoutIndex:

@@ -411,8 +411,8 @@ def _node(document: Document, view: Manifest | Index) -> Node:
     return Node(
         descriptor=document.descriptor.bare,
         is_document=True,
-        artifact_type=view.effective_type,
-        annotations=view.annotations,
+        artifact_type=None if view.effective_type is None else _encodable(view.effective_type),
+        annotations=_all_encodable(view.annotations),
         subject=None if view.subject is None else view.subject.digest,
     )
 
@@ -421,9 +421,20 @@ def _listed(described: Descriptor, node: Node) -> Descriptor:
     """A referrer without subject as its list has it, with size and type as they are."""
     return msgspec.structs.replace(
         node.descriptor,
-        artifact_type=described.artifact_type or node.artifact_type,
-        annotations=described.annotations or node.annotations or None,
+        artifact_type=_encodable(described.artifact_type) if described.artifact_type else node.artifact_type,
+        annotations=_all_encodable(described.annotations) or node.annotations or None,
     )
+
+
+def _all_encodable(annotations: dict[str, str] | None) -> dict[str, str] | None:
+    if annotations is None:
+        return None
+    return {_encodable(key): _encodable(value) for key, value in annotations.items()}
+
+
+def _encodable(text: str) -> str:
+    """The text without halves of characters, which JSON may spell and no file may hold. The document keeps its own."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
 def _with_data(described: Descriptor) -> Descriptor:
