@@ -59,7 +59,7 @@ def test_a_damaged_file_of_the_cache_is_never_laid(cache: BlobCache, tmp_path: P
     entries = (Entry("a", "f", "644", SHA, 8),)
     store(cache, listing(entries), TREE_TYPE)
     store(cache, CONTENT)
-    (cache.root / "blobs/sha256" / SHA[:2] / SHA).write_bytes(b"Content\n")
+    (cache.root / "blobs/sha256" / SHA).write_bytes(b"Content\n")
     with pytest.raises(Exception, match=r"not in the cache|damaged"):
         lay(cache, tree_digest(entries), tmp_path / "out")
     assert lay(cache, tree_digest(entries), tmp_path / "again") is None

@@ -212,7 +212,7 @@ def test_every_blob_and_document_is_asked_for_once(tmp_path: Path) -> None:
 
 def damage(project: LocalProject, digest: Digest) -> Path:
     """Flip a bit of a cached blob; its place."""
-    path = project.cache.root / "blobs" / digest.algorithm / digest.encoded[:2] / digest.encoded
+    path = project.cache.root / "blobs" / digest.algorithm / digest.encoded
     raw = bytearray(path.read_bytes())
     raw[len(raw) // 2] ^= 1
     path.chmod(0o644)
@@ -248,7 +248,7 @@ def test_wrong_bytes_at_the_origin_are_not_asked_for_again(project: LocalProject
     with pytest.raises(IntegrityError) as caught:
         lay(of(project), wish(), locked, tmp_path / "out")
     assert caught.value.code == "digest-mismatch"
-    assert not (project.cache.root / "blobs/sha256" / blob.name[:2] / blob.name).exists()
+    assert not (project.cache.root / "blobs/sha256" / blob.name).exists()
 
 
 def test_a_cancelled_run_cancels_the_laying(project: LocalProject, tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ def cache(tmp_path: Path) -> BlobCache:
 
 def place(cache: BlobCache, descriptor: Descriptor) -> Path:
     encoded = descriptor.digest.encoded
-    return cache.root / "blobs" / descriptor.digest.algorithm / encoded[:2] / encoded
+    return cache.root / "blobs" / descriptor.digest.algorithm / encoded
 
 
 def entries(cache: BlobCache) -> list[str]:

@@ -111,7 +111,7 @@ class PullScene(Killable):
         assert (self.out / "file-3").exists(), what
         for path in (self.directory / "cache" / "blobs").rglob("*"):
             if path.is_file():
-                assert hashlib.new(path.parents[1].name, path.read_bytes()).hexdigest() == path.name, what
+                assert hashlib.new(path.parent.name, path.read_bytes()).hexdigest() == path.name, what
 
     def check_done(self, what: object) -> None:
         """Everything is there, and nothing lies about."""

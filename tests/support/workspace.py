@@ -167,7 +167,7 @@ class Workspace:
         """Every entry of the blob cache has its digest; nothing unfinished lies about, unless a run `was_killed`."""
         for path in (self.cache / "blobs").rglob("*") if self.cache.is_dir() else ():
             if path.is_file():
-                found = hashlib.new(path.parent.parent.name, path.read_bytes()).hexdigest()
+                found = hashlib.new(path.parent.name, path.read_bytes()).hexdigest()
                 assert found == path.name, path
         unfinished = [path for name in ("tmp", "locks") for path in (self.cache / name).glob("*")]
         assert was_killed or unfinished == []

@@ -108,11 +108,10 @@ class CacheUsage:
 
     def _held(self) -> Iterator[_Held]:
         for algorithm in _scan(self._root / "blobs"):
-            for shard in _scan(Path(algorithm.path)):
-                for entry in _scan(Path(shard.path)):
-                    with suppress(OSError):
-                        status = entry.stat(follow_symlinks=False)
-                        yield _Held(status.st_mtime_ns, status.st_size, entry.path)
+            for entry in _scan(Path(algorithm.path)):
+                with suppress(OSError):
+                    status = entry.stat(follow_symlinks=False)
+                    yield _Held(status.st_mtime_ns, status.st_size, entry.path)
 
     def _read(self) -> int | None:
         try:
