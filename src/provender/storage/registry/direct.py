@@ -75,7 +75,7 @@ class DirectHttp:
         source = self._kept(peer) or self._dial(peer)
         is_good = False
         try:
-            source.wait_at_most(silence_s)
+            source.wait_at_most(silence_s, is_streaming=length is None)
             is_kept = _send(source, head, body)
             answer = read_head(source)
             if not is_kept:

@@ -116,13 +116,13 @@ class Download:
 
     def _open(self) -> None:
         """Ask for what is missing. An answer that does not fit the range gets one request for the whole content."""
-        headers = dict(self._call.headers)
+        call = self._call
         is_partial = self._position > 0 and self._uses_range and self._session.has_ranges
         if is_partial:
-            headers["Range"] = f"bytes={self._position}-"
+            headers = {**call.headers, "Range": f"bytes={self._position}-"}
             if self._etag is not None:
                 headers["If-Range"] = self._etag
-        call = msgspec.structs.replace(self._call, headers=headers)
+            call = msgspec.structs.replace(call, headers=headers)
         hop = self._session.open(call)
         self._pace.begin()
         if hop.status == 200:

@@ -8,10 +8,12 @@ lines of a head, chunk sizes, trailers, informational answers. RFC 9110 and 9112
 from __future__ import annotations
 
 import re
+import struct
+import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from socket import SHUT_RDWR, socket
+from socket import SHUT_RDWR, SO_RCVTIMEO, SO_SNDTIMEO, SOL_SOCKET, socket
 from typing import Final, NamedTuple
 from urllib.parse import quote
 
@@ -87,9 +89,8 @@ class Head(NamedTuple):
         text = self.headers.get("content-length")
         if text is None:
             return _UNLIMITED
-        lengths = {part.strip() for part in text.split(",")}
-        said = lengths.pop()
-        if lengths or not (said.isascii() and said.isdigit() and len(said) < 19):
+        said, *others = {part.strip() for part in text.split(",")} if "," in text else (text,)
+        if others or not (said.isascii() and said.isdigit() and len(said) < 19):
             raise TransportFailure("broken", "the answer has no valid length")
         return int(said)
 
@@ -99,6 +100,7 @@ class Socket:
 
     def __init__(self, raw: socket) -> None:
         self._raw = raw
+        self._limit: tuple[float, bool] | None = None
         self._held = b""
         self._at = 0  # what comes before was used
         self._lock = threading.Lock()  # held while the file descriptor is waited for: it may not be given back then
@@ -113,10 +115,20 @@ class Socket:
         """False if bytes are left that belong to no answer."""
         return self._at == len(self._held)
 
-    def wait_at_most(self, seconds: float) -> None:
-        """How long the other side may say nothing."""
-        if self._raw.gettimeout() != seconds:
-            self._raw.settimeout(seconds)
+    def wait_at_most(self, seconds: float, *, is_streaming: bool = False) -> None:
+        """How long the other side may say nothing. `is_streaming`: a file is to be sent, which asks for Python's way.
+
+        Python's own limit costs a call of poll before each recv and send; the kernel's costs nothing.
+        """
+        is_kernels = sys.platform == "linux" and not is_streaming and type(self._raw) is socket
+        if self._limit == (seconds, is_kernels):
+            return
+        if is_kernels:
+            limit = struct.pack("@ll", int(seconds), int(seconds % 1 * 1e6))
+            self._raw.setsockopt(SOL_SOCKET, SO_RCVTIMEO, limit)
+            self._raw.setsockopt(SOL_SOCKET, SO_SNDTIMEO, limit)
+        self._raw.settimeout(None if is_kernels else seconds)
+        self._limit = (seconds, is_kernels)
 
     def send(self, content: bytes) -> None:
         """Send all of it; OSError as sockets raise it."""
@@ -179,18 +191,25 @@ def _parse(raw: bytes) -> Head:
     count = rest.count("\n") + bool(rest)
     if count > _MAX_HEADERS:
         raise TransportFailure("broken", f"the answer has more than {_MAX_HEADERS} headers")
-    headers: dict[str, str] = {}
     found = _HEADER.findall(rest)
     if len(found) != count:
         raise TransportFailure("broken", "the answer has a line that is no header")
-    for name, text in found:
-        key, value = name.lower(), text.strip()
-        headers[key] = f"{headers[key]}, {value}" if key in headers else value
+    headers = {name.lower(): text.strip() for name, text in found}
+    if len(headers) != count:
+        headers = _joined(found)
     options = headers.get("connection", "").lower()
     is_kept = "close" not in options and (status[1] == "1" or "keep-alive" in options)
     # Both together are how requests are smuggled (RFC 9112, 6.3): what follows may be anybody's.
     is_kept = is_kept and not ("transfer-encoding" in headers and "content-length" in headers)
     return Head(int(status[2]), headers, is_kept)
+
+
+def _joined(found: Sequence[tuple[str, str]]) -> dict[str, str]:
+    """Headers of which some are repeated."""
+    headers: dict[str, list[str]] = {}
+    for name, text in found:
+        headers.setdefault(name.lower(), []).append(text.strip())
+    return {name: ", ".join(values) for name, values in headers.items()}
 
 
 class Incoming:
@@ -270,7 +289,7 @@ class Incoming:
 
 def broke(error: OSError) -> TransportFailure:
     """What a failure of an open connection is."""
-    if isinstance(error, TimeoutError):
+    if isinstance(error, TimeoutError | BlockingIOError):  # Python's limit, the kernel's
         return TransportFailure("timeout", "no answer in time")
     # Only TLS sockets raise these, and then the module is there; importing it takes a while.
     if type(error).__module__ == "ssl":

@@ -56,6 +56,7 @@ class Session:
         self.host = host
         self.registry = registry
         self.wire = wire
+        self._base = str(registry)
         self._authorizer = authorizer
         self._warn = warn
         self._warned: set[str] = set()
@@ -124,7 +125,7 @@ class Session:
     def url(self, path: str, *, base: str = "", what: str = "the address") -> str:
         """The absolute URL of a path, or of what the registry named relative to `base`, if it may be followed."""
         if not base:
-            return f"{self.registry}{path}" if path.startswith("/") else path
+            return f"{self._base}{path}" if path.startswith("/") else path
         return followed(base, path, self.registry, what)
 
     def is_own(self, url: str) -> bool:
@@ -150,7 +151,7 @@ class Session:
         )
 
     def _send(self, request: Request, call: Call) -> Hop:
-        own = self.is_own(request.url)
+        own = call.path.startswith("/") or self.is_own(request.url)
         header = self._authorizer.header(call.scopes, call.repository) if own else None
         try:
             hop = self.wire.send(_with_authorization(request, header))
@@ -158,7 +159,7 @@ class Session:
             raise error.at(call.where) from error.__cause__
         if hop.status == 401 and own and not hop.is_foreign:
             hop = self._challenged(request, call, hop, header)
-        if not hop.is_foreign:
+        if "warning" in hop.headers and not hop.is_foreign:
             self._collect_warnings(hop.headers)
         return hop
 
@@ -176,7 +177,7 @@ class Session:
         return self.wire.send(_with_authorization(request, header))
 
     def _collect_warnings(self, headers: Mapping[str, str]) -> None:
-        texts: Iterable[str] = parse_warnings(headers.get("warning", ""))
+        texts: Iterable[str] = parse_warnings(headers["warning"])
         for text in texts:
             self.warn(text)
 
