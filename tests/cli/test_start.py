@@ -11,6 +11,8 @@ import pytest
 from provender import __version__
 from provender.cli.main import SECTIONS
 from support.command import provender
+from support.registry import TestRegistry
+from support.workspace import publish
 
 HEAVY = {
     "asyncio",
@@ -55,6 +57,14 @@ def test_help_imports_nothing_heavy(arguments: tuple[str, ...]) -> None:
     modules = imported(*arguments)
     assert "click" in modules
     assert not modules & HEAVY
+
+
+def test_a_question_to_a_registry_imports_nothing_for_files_and_archives(registry: TestRegistry) -> None:
+    publish(registry, "acme/good", "1", {"a": b"a"})
+    modules = imported("tags", f"{registry.host}/acme/good")
+    assert "provender.storage.registry.repository" in modules
+    unused = {"provender.artifact", "provender.storage.archive", "provender.storage.layout", "shutil", "tempfile"}
+    assert not modules & (HEAVY | unused)
 
 
 def test_the_guard_would_see_a_heavy_import() -> None:

@@ -128,10 +128,11 @@ def plan_layers(
         )
     names = _names([layer for _, layer in chosen], manifest, mode, repository, config)
     kind = _Kind(is_helm=_is_helm(manifest), is_bundle=_is_bundle(manifest))
-    return tuple(
-        Planned(layer, _decide(layer, kind, mode, name, _origin(number, layer)), _origin(number, layer))
-        for (number, layer), name in zip(chosen, names, strict=True)
-    )
+    planned: list[Planned] = []
+    for (number, layer), name in zip(chosen, names, strict=True):
+        origin = _origin(number, layer)
+        planned.append(Planned(layer, _decide(layer, kind, mode, name, origin), origin))
+    return tuple(planned)
 
 
 class _Kind(msgspec.Struct, frozen=True):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -22,20 +21,19 @@ _PREFIX: Final = ".provender-pull-"
 @contextmanager
 def scratch_directory(parent: str) -> Iterator[str]:
     """A fresh directory in `parent`, removed at the end; those of killed runs are removed now."""
-    import tempfile
-
     with _opened(parent) as whole:
         fcntl.flock(whole, fcntl.LOCK_EX)  # nobody sweeps between the making and the locking of the directory
         for name in os.listdir(parent):
             if name.startswith(_PREFIX):
                 _remove_if_left(os.path.join(parent, name))
-        path = tempfile.mkdtemp(dir=parent, prefix=_PREFIX)
+        path = os.path.join(parent, f"{_PREFIX}{os.urandom(8).hex()}")
+        os.mkdir(path, 0o700)
         held = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         fcntl.flock(held, fcntl.LOCK_EX)
     try:
         yield path
     finally:
-        shutil.rmtree(path, ignore_errors=True)
+        _remove(path)
         os.close(held)
 
 
@@ -73,8 +71,18 @@ def _remove_if_left(path: str) -> None:
         return  # a file or link of somebody else's, or gone
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        shutil.rmtree(path, ignore_errors=True)
+        _remove(path)
     except BlockingIOError:
         return  # in use
     finally:
         os.close(fd)
+
+
+def _remove(path: str) -> None:
+    """Removes the directory, as far as that can be done; most often all that was in it has moved away."""
+    try:
+        os.rmdir(path)
+    except OSError:
+        import shutil
+
+        shutil.rmtree(path, ignore_errors=True)

@@ -82,6 +82,8 @@ def check_name(path: Path) -> None:
 
 def tell_kind(console: Console, opened: Opened) -> None:
     """Say what an archive turned out to be, where it is no plain layout."""
+    if opened.is_remote:
+        return
     from provender.storage.archive import ArchiveStorage
 
     if isinstance(opened.storage, ArchiveStorage) and opened.storage.kind in _KINDS:
@@ -90,6 +92,8 @@ def tell_kind(console: Console, opened: Opened) -> None:
 
 def repositories_in(opened: Opened) -> list[str]:
     """The repositories of an archive of several; none for anything else."""
+    if opened.is_remote:
+        return []
     from provender.storage.archive import ArchiveStorage
 
     return list(opened.storage.repositories()) if isinstance(opened.storage, ArchiveStorage) else []

@@ -104,11 +104,9 @@ class Services:
     @contextmanager
     def cached(self, opened: Opened) -> Iterator[PullSource]:
         """What was opened, read through the blob cache; a layout or archive as it is, for it is on disk already."""
-        from provender.storage.archive import ArchiveStorage
         from provender.storage.cached_source import CachedSource
-        from provender.storage.layout import LayoutStorage
 
-        if isinstance(opened.storage, LayoutStorage | ArchiveStorage):
+        if not opened.is_remote:
             yield opened.storage
             return
         with CachedSource(opened.storage, self.cache()) as source:

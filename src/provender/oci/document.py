@@ -174,12 +174,18 @@ def parse_json(raw: bytes, what: str) -> dict[str, object]:
 
 
 def _view(raw: bytes, media_type: str | None) -> Manifest | Index:
-    return _recent(raw, media_type) if len(raw) <= _SMALL_BYTES else _parse(raw, media_type)
+    return (_recent if len(raw) <= _SMALL_BYTES else _latest)(raw, media_type)
 
 
 @lru_cache(maxsize=256)
 def _recent(raw: bytes, media_type: str | None) -> Manifest | Index:
     """The view of a small document; what was just read is parsed by the next who looks at it."""
+    return _parse(raw, media_type)
+
+
+@lru_cache(maxsize=1)
+def _latest(raw: bytes, media_type: str | None) -> Manifest | Index:
+    """The same for a large one, of which one is kept."""
     return _parse(raw, media_type)
 
 
@@ -273,19 +279,17 @@ def _no_constant(text: str) -> NoReturn:
     raise InvalidDocument(f"{text} is not a JSON number", code="invalid-json")
 
 
-def _check_depth(value: object, what: str) -> None:
-    level: list[object] = [value]
-    for _ in range(_MAX_DEPTH):
-        level = [child for parent in level for child in _children(parent)]
-        if not level:
-            return
-    _refuse(f"{what} is nested deeper than {_MAX_DEPTH} levels", "invalid-json")
-
-
-def _children(value: object) -> list[object]:
-    if isinstance(value, dict):
-        return list(value.values())
-    return value if isinstance(value, list) else []
+def _check_depth(value: dict[str, object], what: str) -> None:
+    level: list[dict[str, object] | list[object]] = [value]
+    for _ in range(_MAX_DEPTH - 1):
+        level = [
+            child
+            for parent in level
+            for child in (parent.values() if isinstance(parent, dict) else parent)
+            if isinstance(child, (dict, list))
+        ]
+    if any(level):
+        _refuse(f"{what} is nested deeper than {_MAX_DEPTH} levels", "invalid-json")
 
 
 def _refuse(message: str, code: str) -> NoReturn:

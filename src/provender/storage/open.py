@@ -53,6 +53,8 @@ class Opened(msgspec.Struct, frozen=True):
     reference: Reference
     location: str
     home: Callable[[], RegistryRepository | LayoutStorage | ArchiveStorage]
+    is_remote: bool
+    """It is read from a registry, or may be: neither a layout nor an archive."""
 
     @property
     def writable(self) -> RegistryRepository | LayoutStorage:
@@ -190,7 +192,7 @@ class Storages:
 
     def _at(self, place: Place, reference: Reference, wish: Connection, *, create: bool) -> Opened:
         storage = self._storage(_wished(place, wish), reference, create=create)
-        return Opened(storage, reference, str(place), lambda: storage)
+        return Opened(storage, reference, str(place), lambda: storage, is_remote=place.host is not None)
 
     def _mirrored(self, route: Route, reference: Reference, wish: Connection) -> Opened:
         from provender.storage.mirrored import MirroredStorage, Source
@@ -220,6 +222,7 @@ class Storages:
             reference,
             str(route.location),
             lambda: self._storage(_wished(self._locations.place(reference), wish), reference, create=False),
+            is_remote=True,
         )
 
     def _storage(
