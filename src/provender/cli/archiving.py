@@ -44,7 +44,7 @@ _KINDS = {
     "haul": "a haul of hauler",
     "zarf": "a package of zarf, of which the images are read",
 }
-_READ_ONLY = re.compile(r"\.(?:tgz|tar\.(?:gz|bz2|xz|lz4)|tar(?:\.zst)?\.(?:[0-9]{3,6}|parts))$")
+_READ_ONLY = r"\.(?:tgz|tar\.(?:gz|bz2|xz|lz4)|tar(?:\.zst)?\.(?:[0-9]{3,6}|parts))$"
 _LEAST_PART_BYTES = 1 << 20
 _UNITS = {"": 0, "K": 10, "M": 20, "G": 30, "T": 40}
 
@@ -76,7 +76,7 @@ def check_name(path: Path) -> None:
     """A usage error for the name of an archive in a form that is read and not written."""
     import click
 
-    if _READ_ONLY.search(path.name):
+    if re.search(_READ_ONLY, path.name):
         raise click.UsageError(f"an archive is written as FILE.tar or FILE.tar.zst, in parts with --split, not {path}")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
@@ -22,8 +22,10 @@ from provender.locations.model import (
     parse_host_target,
     parse_target,
 )
-from provender.settings import MAX_SETTINGS_BYTES, Tree, convert, load_tree
-from provender.settings import Path as TreePath
+
+if TYPE_CHECKING:
+    from provender.settings import Path as TreePath
+    from provender.settings import Tree
 
 __all__ = ["Registries", "RegistriesFile", "parse_registries", "read_registries"]
 
@@ -74,6 +76,8 @@ def read_registries(path: Path, *, source: Source, shown_as: str, resolve: PathR
     """What the file at `path` says; None if there is no such file. OSError if it cannot be read."""
     try:
         with path.open("rb") as file:
+            from provender.settings import MAX_SETTINGS_BYTES  # few have the file; reading YAML is a few modules
+
             raw = file.read(MAX_SETTINGS_BYTES + 1)
     except (FileNotFoundError, NotADirectoryError):
         return None
@@ -85,6 +89,8 @@ def parse_registries(raw: bytes | str, *, source: Source, shown_as: str, resolve
 
     Raises InvalidProject with `file:line:column`.
     """
+    from provender.settings import convert, load_tree
+
     tree = load_tree(raw, where=shown_as)
     written = convert(tree, RegistriesFile)
     bindings = {

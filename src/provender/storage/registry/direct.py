@@ -9,7 +9,7 @@ import select
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import lru_cache, partial
 from socket import gaierror, socket
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -160,6 +160,7 @@ def _secured(raw: socket, host: str, context: ssl.SSLContext) -> socket:
             raw.close()
 
 
+@lru_cache(maxsize=_MOST_PEERS)
 def _host(origin: Origin) -> str:
     return str(origin).partition("://")[2]
 

@@ -10,17 +10,17 @@ import msgspec
 __all__ = ["ContentRange", "next_link", "parse_content_range", "parse_warnings"]
 
 _MAX_LENGTH: Final = 16 << 10
-_LINK = re.compile(r"<([^<>]*)>((?:\s*;\s*[^\s;,=]+(?:\s*=\s*(?:\"[^\"]*\"|[^\s\",;]*))?)*)")
-_REL = re.compile(r";\s*rel\s*=\s*(?:\"([^\"]*)\"|([^\s\",;]*))", re.IGNORECASE)
-_WARNING = re.compile(r'299\s+\S+\s+"((?:[^"\\]|\\.)*)"')
-_CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19}|\*)")
+_LINK: Final = r"<([^<>]*)>((?:\s*;\s*[^\s;,=]+(?:\s*=\s*(?:\"[^\"]*\"|[^\s\",;]*))?)*)"
+_REL: Final = r"(?i);\s*rel\s*=\s*(?:\"([^\"]*)\"|([^\s\",;]*))"
+_WARNING: Final = r'299\s+\S+\s+"((?:[^"\\]|\\.)*)"'
+_CONTENT_RANGE: Final = r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19}|\*)"
 _MAX_WARNINGS_BYTES: Final = 4096  # distribution-spec, "Warnings"
 
 
 def next_link(header: str) -> str | None:
     """The target of the link with relation `next` (RFC 8288); None without one."""
-    for match in _LINK.finditer(header[:_MAX_LENGTH]):
-        relation = _REL.search(match[2])
+    for match in re.finditer(_LINK, header[:_MAX_LENGTH]):
+        relation = re.search(_REL, match[2])
         if relation is not None and "next" in (relation[1] or relation[2] or "").lower().split():
             return match[1].strip()
     return None
@@ -28,7 +28,7 @@ def next_link(header: str) -> str | None:
 
 def parse_warnings(header: str) -> list[str]:
     """The texts of warnings with code 299 in a `Warning` header; anything else in it is left out."""
-    return [re.sub(r"\\(.)", r"\1", match[1]) for match in _WARNING.finditer(header[:_MAX_WARNINGS_BYTES])]
+    return [re.sub(r"\\(.)", r"\1", match[1]) for match in re.finditer(_WARNING, header[:_MAX_WARNINGS_BYTES])]
 
 
 class ContentRange(msgspec.Struct, frozen=True):
@@ -41,7 +41,7 @@ class ContentRange(msgspec.Struct, frozen=True):
 
 def parse_content_range(header: str) -> ContentRange | None:
     """The range of a 206 answer; None if the header says something else."""
-    match = _CONTENT_RANGE.fullmatch(header.strip())
+    match = re.fullmatch(_CONTENT_RANGE, header.strip())
     if match is None:
         return None
     start, end, total = int(match[1]), int(match[2]), None if match[3] == "*" else int(match[3])

@@ -16,12 +16,10 @@ _HIDDEN: Final = "***"
 _SECRET_HEADERS: Final = frozenset({"authorization", "proxy-authorization", "cookie", "set-cookie"})
 _URL_HEADERS: Final = frozenset({"location", "link", "content-location", "referer"})
 # Parameters of pre-signed URLs (S3, GCS, Azure, CloudFront), tokens, and distribution's upload state.
-_SECRET_PARAMETER: Final = re.compile(
-    r"x-(?:amz|goog|ms)-.*|sig|signature|se|sp|sv|skoid|policy|key-pair-id|.*token.*|.*secret.*|.*password.*|"
-    r"_state|googleaccessid|awsaccesskeyid|expires|verify|hash|code",
-    re.IGNORECASE,
+_HIDDEN_PARAMETER: Final = (
+    r"(?i:x-(?:amz|goog|ms)-.*|sig|signature|se|sp|sv|skoid|policy|key-pair-id|.*token.*|.*secret.*|.*password.*|"
+    r"_state|googleaccessid|awsaccesskeyid|expires|verify|hash|code)"
 )
-_URL_IN_HEADER = re.compile(r"<([^>]*)>")
 
 
 def shown_url(url: str) -> str:
@@ -37,7 +35,7 @@ def shown_url(url: str) -> str:
     if query:
         pairs = parse_qsl(query, keep_blank_values=True, separator="&")
         query = "&".join(
-            f"{name}={_HIDDEN if _SECRET_PARAMETER.fullmatch(name) else quote(value, safe=':/,@*')}"
+            f"{name}={_HIDDEN if re.fullmatch(_HIDDEN_PARAMETER, name) else quote(value, safe=':/,@*')}"
             for name, value in pairs
         )
     return printable(urlunsplit((parts.scheme, netloc, parts.path, query, "")), 2000)
@@ -59,7 +57,7 @@ def _shown_value(name: str, value: str) -> str:
     if name in _SECRET_HEADERS:
         return f"{value.partition(' ')[0]} {_HIDDEN}" if " " in value and "authorization" in name else _HIDDEN
     if name == "link":
-        return _URL_IN_HEADER.sub(lambda match: f"<{shown_url(match[1])}>", printable(value, 2000))
+        return re.sub(r"<([^>]*)>", lambda match: f"<{shown_url(match[1])}>", printable(value, 2000))
     if name in _URL_HEADERS:
         return shown_url(value)
     return printable(value, 2000)

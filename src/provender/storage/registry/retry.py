@@ -21,8 +21,9 @@ TEMPORARY_STATUSES: Final = frozenset({408, 425, 429, 499, 500, 502, 503, 504, 5
 
 # GHCR puts the wait into the message of the 429: "retry-after: 10.305464ms, allowed: 2000/minute"
 # (seen in chainguard-images #173, cuda-quantum #3979). The form is that of Go's time.Duration.
-_ANNOUNCED = re.compile(r"retry[- ]after:?\s*((?:\d{1,9}(?:\.\d{1,12})?(?:ns|us|µs|μs|ms|s|m|h))+)", re.IGNORECASE)
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ns|us|µs|μs|ms|s|m|h)")
+# Like all patterns here that are seldom asked, as text: compiling one takes as long as importing a small module.
+_ANNOUNCED: Final = r"(?i)retry[- ]after:?\s*((?:\d{1,9}(?:\.\d{1,12})?(?:ns|us|µs|μs|ms|s|m|h))+)"
+_DURATION: Final = r"(\d+(?:\.\d+)?)(ns|us|µs|μs|ms|s|m|h)"
 _UNITS: Final = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
@@ -127,7 +128,7 @@ def retry_after_s(headers: Mapping[str, str], now: float) -> float | None:
 
 def announced_wait_s(message: str) -> float | None:
     """The seconds that the text of an error names as GHCR does; None if it names none."""
-    match = _ANNOUNCED.search(message[:2000])
+    match = re.search(_ANNOUNCED, message[:2000])
     if match is None:
         return None
-    return sum(float(number) * _UNITS[unit.lower()] for number, unit in _DURATION.findall(match[1].lower()))
+    return sum(float(number) * _UNITS[unit.lower()] for number, unit in re.findall(_DURATION, match[1].lower()))
