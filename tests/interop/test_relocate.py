@@ -137,7 +137,8 @@ def test_an_apply_that_is_killed_a_hundred_times_gets_there_and_no_tag_is_ever_t
             noted = {(entry.digest, entry.is_document) for entry in journal.entries()}
         assert noted == {(node.digest, node.is_document) for leg in plan.legs for node in leg.graph.nodes}
         lines = (tmp_path / "plan.json.journal").read_bytes().splitlines()
-        assert len(lines) == 1 + len(noted), "something that was finished was sent again"
+        nodes = [line for line in lines[1:] if b'"is_end"' not in line]
+        assert len(nodes) == len(noted), "something that was finished was sent again"
         (tmp_path / "plan.json.journal").unlink()
         assert runs < _MOST_RUNS
 
