@@ -1,8 +1,13 @@
-"""A blob of 1 GiB pulled from, and pushed to, a registry on this machine, side by side with all peers."""
+"""A blob of 1 GiB pulled from, and pushed to, a registry on this machine, side by side with all peers.
+
+crane pushes a layout, whose digests are known, and hashes nothing; so layouts are copied side by side as well.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from bench.clients import clients, contest
 from bench.ground import Ground
@@ -12,7 +17,7 @@ from bench.registry import registry
 
 
 def run(ground: Ground) -> Iterator[Outcome]:
-    """Pull, then push; nothing where no registry is here."""
+    """Pull, push, then copy a layout; nothing where no registry is here."""
     size_mib = ground.scaled(1024)
     with registry(ground) as host:
         if host is None:
@@ -47,3 +52,24 @@ def run(ground: Ground) -> Iterator[Outcome]:
                 for one in competing
             ],
         )
+        layout = ground.root / "crane" / "layout"
+        if layout.is_dir():
+            yield contest(
+                ground,
+                f"Copy a layout with a blob of {size_mib} MiB to an empty registry on loopback",
+                [
+                    ground.contender(name, command, fresh=[content, cache])
+                    for name, command in _copies(ground, layout, host, "bench/blob:v1")
+                ],
+            )
+
+
+def _copies(ground: Ground, layout: Path, host: str, ref: str) -> Iterator[tuple[str, Sequence[str | Path]]]:
+    """How each client copies the one manifest of a layout, ours last."""
+    digest = json.loads((layout / "index.json").read_text())["manifests"][0]["digest"]
+    if crane := ground.peer("crane"):
+        yield "crane", [crane, "push", "--insecure", layout, f"{host}/{ref}"]
+    if regctl := ground.peer("regctl"):
+        plain = f"--host=reg={host},tls=disabled"
+        yield "regctl", [regctl, "image", "copy", plain, f"ocidir://{layout}@{digest}", f"{host}/{ref}"]
+    yield "provender", [ground.provender, "copy", f"layout:{layout}@{digest}", f"{host}/{ref}"]
