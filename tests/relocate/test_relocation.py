@@ -453,6 +453,16 @@ def test_a_plan_whose_bytes_were_changed_is_refused(yard: Yard) -> None:
     assert caught.value.code == "invalid-plan"
 
 
+def test_a_plan_with_blobs_that_nothing_names_is_refused(yard: Yard) -> None:
+    plan, path = yard.plan(), yard.root / "plan.json"
+    (leg,) = plan.legs
+    graph = msgspec.structs.replace(leg.graph, edges=())
+    msgspec.structs.replace(plan, legs=(msgspec.structs.replace(leg, graph=graph),)).write(path)
+    with pytest.raises(InvalidDocument) as caught:
+        RelocationPlan.load(path)
+    assert caught.value.code == "invalid-plan"
+
+
 def test_a_source_that_lost_content_after_the_plan_stops_before_the_tags(yard: Yard) -> None:
     plan = yard.plan()
     lost = yard.family.named["arm64"].manifest().layers[0]

@@ -140,7 +140,7 @@ class RelocationPlan(msgspec.Struct, frozen=True, kw_only=True):
 def _check(leg: Leg, path: Path) -> None:
     """InvalidDocument unless the leg fits together: what is to be written is in the graph, with the right bytes."""
     by_digest = leg.graph.by_digest
-    blobs = {node.digest for node in leg.graph.blobs}
+    blobs = {node.digest for node in leg.graph.blobs} & {edge.digest for edge in leg.graph.edges}
     named = {root.digest for root in leg.graph.roots} | {change.digest for change in leg.tags}
     if not by_digest.keys() >= {*leg.documents, *named} or not blobs >= set(leg.blobs):
         raise _not_a_plan(f"the leg to {leg.destination[:200]} names what its graph does not have", path)
