@@ -199,6 +199,17 @@ def test_an_upload_that_is_cancelled_is_forgotten(
     assert registry.content.uploads == set()
 
 
+def test_an_upload_that_came_further_than_its_location_says_is_forgotten(
+    registry: TestRegistry, large: RegistryRepository
+) -> None:
+    # So does distribution 3 after a request that broke off.
+    registry.push_blob("acme/app", CONTENT)
+    registry.fault(("DELETE", "/uploads/"), action=Status(416))
+    large.push_early(Hashing(after=MIB))
+    assert registry.count("DELETE") == 2
+    assert registry.content.uploads == set()
+
+
 def test_only_large_blobs_in_new_repositories_go_early(registry: TestRegistry, large: RegistryRepository) -> None:
     assert large.may_push_early([1, MIB - 1]) == [False, False]
     assert registry.requests == []

@@ -29,7 +29,7 @@ from provender.storage.registry.capabilities import Capabilities, Feature
 from provender.storage.registry.chunked import ChunkedUpload
 from provender.storage.registry.early import Early, FoundThere, blob_of
 from provender.storage.registry.failures import Answer
-from provender.storage.registry.going_on import GoingOn
+from provender.storage.registry.going_on import GoingOn, ask_status
 from provender.storage.registry.quirks import (
     MOUNT_REFUSED_STATUSES,
     NO_MOUNT_STATUSES,
@@ -51,6 +51,8 @@ __all__ = ["Uploader"]
 # Of the rest of a blob whose upload broke off; another break costs no more than one of them.
 _REST_CHUNK_BYTES: Final = 16 << 20
 _ATTEMPTS: Final = 4
+_CANCELS: Final = 4
+_SETTLES_S: Final = 0.05  # what was on its way when a connection was closed
 _LOOK_S: Final = 0.2  # how often the wait for a digest is looked up from
 
 
@@ -367,9 +369,17 @@ class Uploader:
             self._going_on.ended()
         if not self._session.is_own(location):
             return
-        call = msgspec.structs.replace(self._call, method="DELETE", path=location, ok=(204, 200, 202))
+        call = msgspec.structs.replace(self._call, method="DELETE", path=location, ok=(204, 200, 202, 416))
         try:
-            self._session.ask(call)
+            for _ in range(_CANCELS):
+                if self._session.ask(call).status != 416:
+                    return
+                # distribution: the location is not that of what arrived meanwhile, and some of it still arrives.
+                self._session.wire.timing.sleep(_SETTLES_S)
+                answer = ask_status(self._session, self._call, location)
+                call = msgspec.structs.replace(call, path=self._location(answer))
+                if not self._session.is_own(call.path):
+                    return
         except ProvenderError:
             return
 
