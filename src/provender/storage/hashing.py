@@ -75,7 +75,7 @@ class HashingFile(FileReader):
         super().__init__(path)
         self._stamp = Stamp.of(self._file)
         self._digest: Digest | None = None
-        self._failure: Exception | None = None
+        self._failure: Exception | None = changed(path)  # until it is known that it did not
         self._is_ended = threading.Event()
         self._is_closed = threading.Event()
         self._thread = threading.Thread(target=self._hash, args=(path,), name="provender-hash", daemon=True)
@@ -107,9 +107,7 @@ class HashingFile(FileReader):
                 digest, _ = hash_file(file, self._check)
                 is_same = Stamp.of(file) == self._stamp
             if is_same:
-                self._digest = digest
-            else:
-                self._failure = changed(path)
+                self._digest, self._failure = digest, None
         except (OSError, _Closed) as error:
             self._failure = error
         finally:
