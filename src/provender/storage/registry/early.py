@@ -7,11 +7,11 @@ a blob that is not what its digest says, nor has a closing request without conte
 from __future__ import annotations
 
 from collections.abc import Callable
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 from provender.oci import Descriptor, Digest
 from provender.storage.hashing import HashingContent, changed
+from provender.storage.registry.borrowed import Borrowed
 from provender.storage.verify import CHUNK_BYTES
 
 __all__ = ["Early", "FoundThere", "blob_of"]
@@ -27,7 +27,7 @@ class FoundThere(Exception):
         self.digest = digest
 
 
-class Early:
+class Early(Borrowed):
     """The first `size` bytes of `content`. As soon as the digest is known, `is_there` is asked about it, once."""
 
     def __init__(self, content: HashingContent, is_there: Callable[[Descriptor], bool]) -> None:
@@ -47,17 +47,6 @@ class Early:
             raise changed("the file")
         self._left -= len(chunk)
         return chunk
-
-    def close(self) -> None:
-        """Nothing: whoever gave the content closes it."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
-    ) -> None:
-        self.close()
 
     def _look(self) -> None:
         if self._is_there is None or (digest := self._content.digest_within(0)) is None:

@@ -6,12 +6,12 @@ content is still what was hashed, untouched.
 
 from __future__ import annotations
 
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 from provender.errors import IntegrityError
 from provender.oci import Descriptor
 from provender.storage.abilities import BlobReader
+from provender.storage.registry.borrowed import Borrowed
 from provender.storage.rewindable import HashedContent
 from provender.storage.verify import CHUNK_BYTES
 
@@ -29,7 +29,7 @@ def vouched(reader: BlobReader, descriptor: Descriptor, where: str, *, offset: i
     return Vouched(reader, descriptor, where, offset=offset)
 
 
-class Vouched:
+class Vouched(Borrowed):
     """A reader of content that somebody vouches for. `verified` once that was so for the end of it, too."""
 
     def __init__(self, content: HashedContent, descriptor: Descriptor, where: str, *, offset: int = 0) -> None:
@@ -56,14 +56,3 @@ class Vouched:
         self._left -= len(chunk)
         self.verified = not self._left
         return chunk
-
-    def close(self) -> None:
-        """Nothing: whoever gave the content closes it."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
-    ) -> None:
-        self.close()

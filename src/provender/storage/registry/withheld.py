@@ -5,15 +5,13 @@ Registry layer, below the uploader.
 
 from __future__ import annotations
 
-from types import TracebackType
-from typing import Self
-
+from provender.storage.registry.borrowed import Borrowed
 from provender.storage.verify import CHUNK_BYTES, Verifying
 
 __all__ = ["Withheld"]
 
 
-class Withheld:
+class Withheld(Borrowed):
     """A reader that hands out its last chunk only after the verifying reader below has met the end."""
 
     def __init__(self, reader: Verifying) -> None:
@@ -32,14 +30,3 @@ class Withheld:
         if current:
             self._next = self._reader.read(want)
         return current
-
-    def close(self) -> None:
-        """Nothing: whoever gave the content closes it."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
-    ) -> None:
-        self.close()
