@@ -30,6 +30,7 @@ from provender.storage.registry.chunked import ChunkedUpload
 from provender.storage.registry.early import Early, FoundThere, blob_of
 from provender.storage.registry.failures import Answer
 from provender.storage.registry.going_on import GoingOn, ask_status
+from provender.storage.registry.headers import whole_number
 from provender.storage.registry.quirks import (
     MOUNT_REFUSED_STATUSES,
     NO_MOUNT_STATUSES,
@@ -285,8 +286,7 @@ class Uploader:
                 call, path=with_query(call.path, (("digest-algorithm", descriptor.digest.algorithm),))
             )
         answer = self._session.ask(call)
-        asked = answer.headers.get("oci-chunk-min-length", "")
-        least = int(asked) if asked.isdigit() and len(asked) <= 12 else 0
+        least = whole_number(answer.headers.get("oci-chunk-min-length", "")) or 0
         if least:
             self._capabilities.learn_chunk_min(least)
         return self._location(answer), least
