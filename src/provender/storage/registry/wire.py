@@ -172,7 +172,7 @@ class Wire:
                     return result
                 if not (replayable or (refusable and result.status == 429)):
                     return result
-                wait_s = patience.after_answer(result.status, self._asked_s(result))
+                wait_s = patience.after_answer(result.status, self.asked_s(result))
                 if wait_s is None:
                     return result
                 self.wait(wait_s, f"it answered {result.status}")
@@ -217,7 +217,7 @@ class Wire:
         self._is_known = self._is_known or origin == self._registry
         return response
 
-    def _asked_s(self, result: _HasStatus) -> float | None:
+    def asked_s(self, result: _HasStatus) -> float | None:
         """How long an answer asks to wait: in its header, or in its text as GHCR does."""
         asked_s = retry_after_s(result.headers, self.timing.now())
         if asked_s is None and result.status == 429 and isinstance(result, Answer):
