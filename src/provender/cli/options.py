@@ -113,6 +113,6 @@ def jobs_option(function: _F) -> _F:
         type=click.IntRange(1, 64),
         default=8,
         show_default=True,
-        help="How many transfers run at once.",
+        help="How many transfers run at once; of blobs under 64 KiB four times as many.",
     )
     return option(function)
