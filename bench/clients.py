@@ -55,7 +55,7 @@ def names(folder: Path) -> list[str]:
 
 
 def _client(name: str, program: str, host: str, jobs: int | None) -> Client:
-    flag = [] if jobs is None else ["--concurrency", str(jobs)]
+    flag = _concurrency(jobs)
     plain = [f"--host=reg={host},tls=disabled"]
     trusting = ["--insecure-policy"]
     match name:
@@ -101,10 +101,22 @@ def _client(name: str, program: str, host: str, jobs: int | None) -> Client:
         case _:
             return Client(
                 name,
-                lambda ref, out: [program, "pull", *flag, f"{host}/{ref}", "-o", out],
+                # Of small blobs four count as one.
+                lambda ref, out: [
+                    program,
+                    "pull",
+                    *_concurrency(None if jobs is None else jobs // 4),
+                    f"{host}/{ref}",
+                    "-o",
+                    out,
+                ],
                 lambda ref, out: [program, "push", *flag, f"{host}/{ref}", *names(out)],
                 lambda repository: [program, "tags", f"{host}/{repository}"],
             )
+
+
+def _concurrency(jobs: int | None) -> list[str]:
+    return [] if jobs is None else ["--concurrency", str(jobs)]
 
 
 _TYPE = "application/octet-stream"
