@@ -99,17 +99,10 @@ def _client(name: str, program: str, host: str, jobs: int | None) -> Client:
                 lambda repository: [program, "list-tags", "--tls-verify=false", f"docker://{host}/{repository}"],
             )
         case _:
+            quarter = _concurrency(None if jobs is None else jobs // 4)  # of small blobs four count as one
             return Client(
                 name,
-                # Of small blobs four count as one.
-                lambda ref, out: [
-                    program,
-                    "pull",
-                    *_concurrency(None if jobs is None else jobs // 4),
-                    f"{host}/{ref}",
-                    "-o",
-                    out,
-                ],
+                lambda ref, out: [program, "pull", *quarter, f"{host}/{ref}", "-o", out],
                 lambda ref, out: [program, "push", *flag, f"{host}/{ref}", *names(out)],
                 lambda repository: [program, "tags", f"{host}/{repository}"],
             )

@@ -51,7 +51,7 @@ class Destination:
         parent = os.path.dirname(missing[0])
         try:
             os.makedirs(parent, exist_ok=True)
-            with scratch_directory(parent, mode=_DIRECTORY_MODE) as staging:
+            with scratch_directory(parent, mode=_DIRECTORY_MODE, becomes=missing[0]) as staging:
                 yield cls(missing[0], staging, is_new=True)
         finally:
             _unmake(above)

@@ -19,10 +19,10 @@ _PREFIX: Final = ".provender-pull-"
 
 
 @contextmanager
-def scratch_directory(parent: str, *, mode: int = 0o700) -> Iterator[str]:
+def scratch_directory(parent: str, *, mode: int = 0o700, becomes: str | None = None) -> Iterator[str]:
     """A fresh directory in `parent`, removed at the end unless it got another name; those of killed runs go now.
 
-    It has `mode`, narrowed by the umask.
+    It has `mode`, narrowed by the umask. If it cannot be made, the OSError names `becomes`, or `parent`.
     """
     with _opened(parent) as whole:
         fcntl.flock(whole, fcntl.LOCK_EX)  # nobody sweeps between the making and the locking of the directory
@@ -30,7 +30,10 @@ def scratch_directory(parent: str, *, mode: int = 0o700) -> Iterator[str]:
             if name.startswith(_PREFIX):
                 _remove_if_left(os.path.join(parent, name))
         path = os.path.join(parent, f"{_PREFIX}{os.urandom(8).hex()}")
-        os.mkdir(path, mode)
+        try:
+            os.mkdir(path, mode)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, becomes or parent) from None
         held = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         fcntl.flock(held, fcntl.LOCK_EX)
     try:
