@@ -5,6 +5,9 @@ UV_VERSION := 0.13.8
 BIN := .venv/bin
 WORKERS ?= 2
 
+# Without what Python keeps of a module once compiled, every process and every worker of the tests compiles it all again.
+unexport PYTHONDONTWRITEBYTECODE
+
 export UV_PROJECT_ENVIRONMENT := .venv
 export UV_PYTHON_DOWNLOADS := never
 export UV_NO_PROGRESS := 1

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+from support.forked import FORKS
 
 # No deadline: the machine may be busy. No database: a failure is kept as an explicit example, in the test.
 settings.register_profile("provender", deadline=None, database=None)
@@ -58,3 +61,10 @@ def vectors() -> Path:
     if not path.is_dir():
         pytest.skip("the folder of test vectors is absent (set PROVENDER_VECTORS)")
     return path.resolve()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _forks() -> Iterator[None]:
+    """Ends what processes were forked from."""
+    yield
+    FORKS.close()

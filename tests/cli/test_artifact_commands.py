@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from support.command import Result, provender
+from support.command import Result, provender_forked
 from support.registry import TestRegistry, digest_of
 from support.workspace import ARCHIVE, Workspace, everything, layer, packed, publish, refused
 
@@ -252,7 +252,9 @@ def test_tag_adds_names_and_needs_no_blob(project: Workspace) -> None:
 
 
 def login(registry: TestRegistry, password: str, *arguments: str) -> Result:
-    return provender("login", registry.host, "-u", registry.username, "--password-stdin", *arguments, stdin=password)
+    return provender_forked(
+        "login", registry.host, "-u", registry.username, "--password-stdin", *arguments, stdin=password
+    )
 
 
 @pytest.mark.parametrize("auth", ["basic", "token"])
@@ -278,9 +280,9 @@ def test_login_is_checked_kept_used_and_forgotten(project: Workspace, home: Path
     entry = json.loads(config.read_text())["auths"][registry.host]
     assert base64.b64decode(entry["auth"]).decode() == f"{registry.username}:{registry.password}"
     project.prepare("pull", "acme/good:1", "-o", "out")
-    assert document(provender("logout", registry.host, "--format", "json"), "logout")["removed"] is True
+    assert document(provender_forked("logout", registry.host, "--format", "json"), "logout")["removed"] is True
     assert registry.host not in json.loads(config.read_text()).get("auths", {})
-    assert document(provender("logout", registry.host, "--format", "json"), "logout")["removed"] is False
+    assert document(provender_forked("logout", registry.host, "--format", "json"), "logout")["removed"] is False
     refused(project.json("pull", "acme/good:1", "-o", "again"), 77, "no-credentials")
 
 
@@ -304,11 +306,11 @@ def test_login_says_what_it_could_not_check_and_what_counts_before(project: Work
     other = json.dumps({"auths": {registry.host: {"auth": base64.b64encode(b"other:x").decode()}}})
     env = {"DOCKER_AUTH_CONFIG": other}
     command = ["login", registry.host, "-u", registry.username, "--password-stdin"]
-    result = provender(*command, stdin=registry.password, env=env)
+    result = provender_forked(*command, stdin=registry.password, env=env)
     assert result.status == 0
     assert "DOCKER_AUTH_CONFIG" in result.stderr
     assert "count before these" in result.stderr
-    result = provender("logout", registry.host, env=env)
+    result = provender_forked("logout", registry.host, env=env)
     assert result.status == 0
     assert "DOCKER_AUTH_CONFIG" in result.stderr
     assert registry.host not in json.loads((home / ".docker/config.json").read_text())["auths"]
@@ -325,14 +327,14 @@ def test_login_says_what_it_could_not_check_and_what_counts_before(project: Work
     ],
 )
 def test_login_never_asks_without_a_terminal(arguments: list[str]) -> None:
-    result = provender(*arguments, "--format", "json", stdin="")
+    result = provender_forked(*arguments, "--format", "json", stdin="")
     assert result.status == 2, result
     assert result.error["hint"]
     assert result.stdout == ""
 
 
 def test_a_password_is_never_an_argument() -> None:
-    result = provender("login", "127.0.0.1:1", "-u", "x", "--password", "s3cret")
+    result = provender_forked("login", "127.0.0.1:1", "-u", "x", "--password", "s3cret")
     assert result.status == 2
     assert "s3cret" not in result.stderr
 

@@ -15,7 +15,7 @@ from provender.storage.compression import open_stream
 from provender.storage.layout import LayoutStorage
 from provender.storage.limits import DEFAULT_LIMITS
 from provender.storage.verify import BytesReader, read_all
-from support.command import provender
+from support.command import provender_forked
 from support.foreign_archives import docker_archive
 from support.graphs import family, push, relations, walk
 from support.registry import TestRegistry, digest_of
@@ -175,7 +175,7 @@ def test_each_side_has_its_credentials(project: InProcess, other: TestRegistry) 
     unknown = project.json("copy", "layout:source:1.0", f"{other.host}/acme/app:1.0")
     refused(unknown, 77, "no-credentials")
     arguments = ["--to-username", other.username, "--to-password-stdin"]
-    result = provender(
+    result = provender_forked(
         "copy",
         "layout:source:1.0",
         f"{other.host}/acme/app:1.0",

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from provender.storage.files import FileLock
+from support.forked import Child
 from support.registry import Delay, Stall
 from support.workspace import ARCHIVE, Workspace, everything, layer, packed, publish
 
@@ -35,7 +36,7 @@ def wait_for(what: Callable[[], bool]) -> None:
 
 
 @contextmanager
-def running(workspace: Workspace, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+def running(workspace: Workspace, *arguments: str) -> Iterator[Child]:
     process = workspace.start(*arguments)
     try:
         yield process

@@ -10,7 +10,7 @@ import pytest
 
 from provender.oci import Document
 from provender.storage.layout import LayoutStorage
-from support.command import provender
+from support.command import provender_forked
 from support.graphs import family, push
 from support.registry import TestRegistry, digest_of
 from support.workspace import InProcess, publish, refused
@@ -104,7 +104,7 @@ def test_a_manifest_is_fetched_and_pushed_byte_for_byte(project: InProcess, plac
     found = document(project, "manifest", "fetch", f"{place}:1")
     assert (found["digest"], found["content"]) == (digest, json.loads(raw))
     odd = b" " + raw + b"\n"
-    result = provender(
+    result = provender_forked(
         "manifest", "push", f"{place}:odd", "-", cwd=project.directory, env=project.env, stdin=odd.decode()
     )
     assert result.status == 0, result.stderr

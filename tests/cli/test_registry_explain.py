@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from support.command import Result, provender, provender_here
+from support.command import Result, provender_forked, provender_here
 
 FILE = """\
 version: 1
@@ -33,7 +33,9 @@ def project(tmp_path: Path) -> Path:
 
 
 def explain(project: Path, *arguments: str) -> Result:
-    return provender("registry", "explain", *arguments, cwd=project, env={"CONTAINERS_REGISTRIES_CONF": "/dev/null"})
+    return provender_forked(
+        "registry", "explain", *arguments, cwd=project, env={"CONTAINERS_REGISTRIES_CONF": "/dev/null"}
+    )
 
 
 def test_an_alias_is_explained_key_by_key_with_the_reason(project: Path) -> None:

@@ -11,7 +11,7 @@ from provender.artifact.unpack import UnpackOptions
 from provender.oci import Descriptor
 from provender.storage.cache import BlobCache
 from provender.storage.cached_source import CachedSource
-from support.command import provender
+from support.command import provender_forked
 from support.registry import TestRegistry
 from support.registry_client import Connector
 from support.workspace import Workspace, publish
@@ -84,7 +84,7 @@ def test_the_command_pull_uses_the_cache_unless_told_not_to(registry: TestRegist
     whole = [*["GET blobs"] * 12, "GET manifests"]
     for flags, expected in (((), whole), ((), ["GET manifests"]), (("--no-cache",), whole)):
         out = tmp_path / f"out-{len(list(tmp_path.iterdir()))}"
-        result = provender("pull", f"{registry.host}/acme/app:1.0", "-o", out, *flags, env=env)
+        result = provender_forked("pull", f"{registry.host}/acme/app:1.0", "-o", out, *flags, env=env)
         assert result.status == 0, result.stderr
         assert {path.name: path.read_bytes() for path in out.iterdir()} == FILES
         assert asked(registry) == expected

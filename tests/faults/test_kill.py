@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import random
 import signal
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -14,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from support import kill_runner
-from support.command import provender
+from support.command import provender_here, succeed_here
+from support.forked import FORKS, Child
 from support.scene import Scene
 
 # What is called, on which path, for the how manyth time, and on which side of the call the process dies.
@@ -56,6 +55,8 @@ POINTS: dict[str, tuple[str, str, int, str]] = {
     "after two renames": ("rename!", r"\.provender-new-\w+ \S*vendor/x$", 1, "after"),
 }
 
+SYNC = ("sync", "--no-progress")
+
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Scene:
@@ -65,22 +66,17 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Scene:
 def kill(scene: Scene, point: str) -> None:
     """A sync that dies at that point."""
     function, pattern, number, when = POINTS[point]
-    process = start(scene, function, pattern, str(number), when)
-    _, said = process.communicate(timeout=60)
-    assert process.returncode == -signal.SIGKILL, (process.returncode, said.decode())
+    process = start(scene, *SYNC, "--concurrency", "1", point=(function, pattern, str(number), when))
+    _, said = process.communicate()
+    assert process.returncode == -signal.SIGKILL, (process.returncode, said)
 
 
-def start(scene: Scene, *point: str) -> subprocess.Popen[bytes]:
-    """A sync in a process that dies at the point, if one is given."""
-    runner = [str(Path(kill_runner.__file__)), *point] if point else ["-m", "provender"]
-    return subprocess.Popen(
-        [sys.executable, *runner, "sync", "--concurrency", "1" if point else "8", "--no-progress"],
-        cwd=scene.project.directory,
-        env={**os.environ, "PROVENDER_CACHE_DIR": str(scene.project.cache.root)},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-    )
+def start(scene: Scene, *arguments: str, point: tuple[str, ...] = ()) -> Child:
+    """A command in a process of its own, which dies at the point if one is given."""
+    directory, env = scene.project.directory, {"PROVENDER_CACHE_DIR": str(scene.project.cache.root)}
+    if not point:
+        return FORKS.start(*arguments, cwd=directory, env=env)
+    return FORKS.start(*point, *arguments, cwd=directory, env=env, entry=kill_runner.ENTRY)
 
 
 @pytest.mark.parametrize("point", POINTS)
@@ -96,8 +92,7 @@ def test_a_sync_that_is_killed_needs_no_repair(small: Scene, point: str) -> None
                 entry.unlink()
     kill(scene, point)
     scene.check_each_old_or_new(point, may_be_absent=POINTS[point][0].endswith("!"))
-    result = provender("sync", cwd=scene.project.directory, env={"PROVENDER_CACHE_DIR": str(scene.project.cache.root)})
-    assert result.status == 0, result.stderr
+    succeed_here(*SYNC, cwd=scene.project.directory, env={"PROVENDER_CACHE_DIR": str(scene.project.cache.root)})
     scene.check_new(point)
     assert scene.project.synchroniser().is_up_to_date()
 
@@ -123,7 +118,7 @@ def test_a_failure_after_a_kill_forgets_nothing(small: Scene) -> None:
     kill(scene, "before the lock")
     manifest = scene.project.path("provender.yaml").read_bytes()
     scene.project.depend(x="acme/x:2", absent="acme/absent:1")
-    result = provender("sync", cwd=scene.project.directory)
+    result = provender_here("sync", cwd=scene.project.directory)
     assert result.status == 66, result.stderr
     scene.project.path("provender.yaml").write_bytes(manifest)
     scene.project.sync()
@@ -146,18 +141,11 @@ def test_a_lock_that_is_killed_leaves_the_destinations(small: Scene) -> None:
     scene = small
     scene.go_back()
     scene.go_on()
-    environ = {**os.environ, "PROVENDER_CACHE_DIR": str(scene.project.cache.root)}
     scene.project.path("provender.lock").unlink()
     scene.project.path(".provender/state.json").unlink()
-    run = subprocess.run(
-        [sys.executable, str(Path(kill_runner.__file__)), "replace", r"/provender\.lock$", "1", "before", "lock"],
-        cwd=scene.project.directory,
-        env=environ,
-        capture_output=True,
-        timeout=60,
-        check=False,
-    )
-    assert run.returncode == -signal.SIGKILL, run.stderr
+    process = start(scene, "lock", point=("replace", r"/provender\.lock$", "1", "before"))
+    _, said = process.communicate()
+    assert process.returncode == -signal.SIGKILL, said
     assert not scene.project.path("provender.lock").exists()
     scene.project.sync(lock_only=True)
     assert scene.project.leftovers() == []
@@ -209,20 +197,20 @@ def test_kills_at_any_time_need_no_repair(tmp_path: Path, seed: int) -> None:
     chance = random.Random(seed)
     scene.go_on()
     began = time.monotonic()
-    process = start(scene)
-    _, said = process.communicate(timeout=60)
-    assert process.returncode == 0, said.decode()
+    process = start(scene, *SYNC)
+    _, said = process.communicate()
+    assert process.returncode == 0, said
     whole_s = time.monotonic() - began
     scene.go_back()
     killed = 0
     with Watcher(scene.project.path("vendor/x")) as watcher:
         for number in range(18):
             scene.go_on()
-            process = start(scene)
-            time.sleep(whole_s * chance.uniform(0.3, 1.05))
+            process = start(scene, *SYNC)
+            time.sleep(whole_s * chance.uniform(0.05, 1.05))
             process.kill()
-            _, said = process.communicate(timeout=60)
-            assert process.returncode in (0, -signal.SIGKILL), said.decode()
+            _, said = process.communicate()
+            assert process.returncode in (0, -signal.SIGKILL), said
             killed += process.returncode != 0
             whole_s *= 1 if process.returncode else 0.8
             scene.check_each_old_or_new(number)

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 import signal
-import subprocess
+from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
 
 from provender.oci import Digest
 from support.content import manifest
-from support.kills import BIG, FILES, Killable, PullScene, PushScene, RandomKills
+from support.forked import FORKS, Child
+from support.kills import ATTACH, BIG, FILES, Killable, PullScene, PushScene, RandomKills
 from support.registry import Do, TestRegistry
 from support.registry_client import Connector
 from support.workspace import publish
@@ -51,22 +51,22 @@ def die(command: Killable, *point: str) -> None:
     """A run that dies at the point."""
     process = command.start(*point)
     _, said = process.communicate(timeout=120)
-    assert process.returncode == -signal.SIGKILL, (process.returncode, said.decode())
+    assert process.returncode == -signal.SIGKILL, (process.returncode, said)
 
 
 def die_at(command: Killable, registry: TestRegistry, number: int, *, performed: bool) -> bool:
     """A run that dies while its request of that number is answered; False if it had fewer requests."""
-    process: subprocess.Popen[bytes] | None = None
+    started: Future[Child] = Future()
 
     def kill() -> None:
-        assert process is not None
-        process.kill()
-        process.wait(60)
+        started.result(60).kill()
+        started.result().wait()
 
     registry.fault(("*", ""), action=Do(kill, performed), skip=number)
     process = command.start()
+    started.set_result(process)
     _, said = process.communicate(timeout=120)
-    assert process.returncode in (0, -signal.SIGKILL), said.decode()
+    assert process.returncode in (0, -signal.SIGKILL), said
     registry.forget_faults()
     return process.returncode != 0
 
@@ -100,18 +100,6 @@ def test_a_pull_that_is_killed_needs_no_repair(pulling: PullScene, point: str) -
     pulling.check_after_kill(point)
     pulling.run_again()
     pulling.check_done(point)
-
-
-@pytest.mark.parametrize("when", ["before", "after"])
-def test_a_pull_into_a_new_directory_that_is_killed_made_all_of_it_or_nothing(pulling: PullScene, when: str) -> None:
-    shutil.rmtree(pulling.out)
-    die(pulling, "rename", r"\.provender-pull-", "1", when)
-    assert pulling.out.exists() == (when == "after")
-    if when == "after":
-        assert {path.name: path.read_bytes() for path in pulling.out.iterdir()} == pulling.files
-    pulling.run_again()
-    assert {path.name: path.read_bytes() for path in pulling.out.iterdir()} == pulling.files
-    assert list(pulling.directory.glob(".provender-*")) == []
 
 
 @pytest.mark.parametrize("point", PUSH_POINTS)
@@ -178,21 +166,6 @@ def test_a_killed_pull_of_a_large_file_goes_on_where_it_was(registry: TestRegist
     assert not [path for path in (tmp_path / "cache" / "partial").rglob("*") if path.is_file()]
 
 
-ATTACH = """
-import sys
-from provender.oci import Digest
-from provender.artifact.pack import Source
-from provender.artifact.publish import PublishOptions, publish
-from provender.storage.registry import HttpTransport, NoCredentials, RegistryClient
-host, path, kind = sys.argv[1:]
-with HttpTransport({}) as transport:
-    repository = RegistryClient(host, transport=transport, credentials=NoCredentials()).repository("acme/app")
-    subject = repository.resolve("1.0").descriptor
-    options = PublishOptions(artifact_type=kind, subject=subject, jobs=1)
-    publish(repository, [Source.parse(path)], options=options)
-"""
-
-
 class Attaching(Killable):
     """A push of something that names a subject, to a registry without the referrers API."""
 
@@ -201,9 +174,9 @@ class Attaching(Killable):
         (directory / "note").write_bytes(b"a note")
         self.host = host
 
-    def command(self, *point: str) -> list[str]:
+    def start(self, *point: str) -> Child:
         assert not point
-        return ["-c", ATTACH, self.host, "note", "application/vnd.test.note"]
+        return FORKS.start(self.host, "note", "application/vnd.test.note", cwd=self.directory, entry=ATTACH)
 
 
 @pytest.mark.parametrize("performed", [False, True])
@@ -230,7 +203,7 @@ def test_a_fallback_tag_is_old_or_new_whenever_the_writer_is_killed(
             assert registry.manifest("acme/app", item) is not None, (number, performed)
         process = attaching.start()
         _, said = process.communicate(timeout=120)
-        assert process.returncode == 0, said.decode()
+        assert process.returncode == 0, said
         after = [item.artifact_type for item in repository.referrers(digest)]
         assert sorted(after) == sorted({*after, "application/vnd.test.note"}), (number, performed)
         assert len(after) == 2

@@ -25,7 +25,7 @@ from provender.storage.registry.origin import Origin
 from provender.storage.verify import BytesReader
 from provender.transfer.pool import run_all
 from support.clock import JumpingClock
-from support.command import provender
+from support.command import provender_forked
 from support.registry import Action, Reply, Request, Status, TestRegistry
 from support.registry_client import Connector
 from support.registry_content import problem
@@ -254,6 +254,6 @@ def test_f19_a_host_that_never_answered_is_given_up_soon(registry: TestRegistry,
 def test_f15_a_user_sets_the_rate_by_a_variable(registry: TestRegistry, tmp_path: Path) -> None:
     publish(registry, "acme/app", "1.0", {"a.txt": b"a"})
     arguments = ("pull", f"{registry.host}/acme/app:1.0", "-o", tmp_path / "out", "--format", "json")
-    result = provender(*arguments, env={"PROVENDER_REQUESTS_PER_SECOND": "fast"})
+    result = provender_forked(*arguments, env={"PROVENDER_REQUESTS_PER_SECOND": "fast"})
     assert (result.status, result.error["code"]) == (78, "invalid-rate")
-    assert provender(*arguments, env={"PROVENDER_REQUESTS_PER_SECOND": "100"}).status == 0
+    assert provender_forked(*arguments, env={"PROVENDER_REQUESTS_PER_SECOND": "100"}).status == 0

@@ -149,5 +149,5 @@ def _kill(command: Killable, after_s: float) -> bool:
     time.sleep(after_s)
     process.kill()
     _, said = process.communicate(timeout=120)
-    assert process.returncode in (0, -signal.SIGKILL), said.decode()
+    assert process.returncode in (0, -signal.SIGKILL), said
     return process.returncode != 0

@@ -11,7 +11,7 @@ import pytest
 from provender.oci import Descriptor, Document
 from provender.storage.roots import StoreRoot
 from provender.storage.verify import BytesReader
-from support.command import Result, provender
+from support.command import Result, provender_forked
 from support.mirrors import closed_port
 from support.path_proxy import PathProxy
 from support.registry import TestRegistry
@@ -57,7 +57,9 @@ class Project:
         (self.directory / ".provender" / "registries.yaml").write_text(f"version: 1\nregistries: {{acme: {text}}}\n")
 
     def run(self, *arguments: str, env: Mapping[str, str] | None = None) -> Result:
-        return provender(*arguments, cwd=self.directory, env={"PROVENDER_CACHE_DIR": str(self.cache), **(env or {})})
+        return provender_forked(
+            *arguments, cwd=self.directory, env={"PROVENDER_CACHE_DIR": str(self.cache), **(env or {})}
+        )
 
     def sync(self, *arguments: str) -> None:
         result = self.run("sync", *arguments)

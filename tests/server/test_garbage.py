@@ -13,7 +13,7 @@ import pytest
 
 from provender.errors import NotFound, ProvenderError
 from provender.server import Collected, collect
-from support.command import provender, succeed
+from support.command import provender_forked, succeed
 from support.served import INDEX, MANIFEST, Client, described, digest_of, served
 
 
@@ -168,6 +168,6 @@ def test_the_command(tmp_path: Path) -> None:
     assert document["repositories"] == [
         {"repository": "a", "manifests": 0, "blobs": 1, "freedBytes": 7, "keptBlobs": 3}
     ]
-    assert provender("gc", tmp_path / "store", "--older-than", "soon").status == 2
-    assert provender("gc", tmp_path / "none").status == 66
+    assert provender_forked("gc", tmp_path / "store", "--older-than", "soon").status == 2
+    assert provender_forked("gc", tmp_path / "none").status == 66
     assert described(b"x", "y")["size"] == 1

@@ -18,7 +18,7 @@ import pytest
 
 from provender.server.uploads import AREA
 from support.certificates import make_certificates
-from support.command import provender
+from support.command import provender_forked
 from support.served import Client, digest_of, server_process
 
 
@@ -138,20 +138,20 @@ def test_a_single_layout_takes_its_own_repository_alone(tmp_path: Path) -> None:
 
 
 def test_other_machines_need_a_flag_or_a_password(tmp_path: Path) -> None:
-    refused = provender("serve", tmp_path / "store", "--listen", "0.0.0.0:0")
+    refused = provender_forked("serve", tmp_path / "store", "--listen", "0.0.0.0:0")
     assert (refused.status, "--allow-remote" in refused.stderr) == (2, True)
 
 
 @pytest.mark.parametrize("listen", ["nowhere", "127.0.0.1:", "127.0.0.1:99999", ":80", "127.0.0.1:x"])
 def test_an_address_that_cannot_be_is_a_usage_error(listen: str) -> None:
-    assert provender("serve", "--listen", listen).status == 2
+    assert provender_forked("serve", "--listen", listen).status == 2
 
 
 def test_a_port_that_is_taken_is_an_error_with_a_hint() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        result = provender("serve", "--listen", f"127.0.0.1:{taken.getsockname()[1]}", "--format", "json")
+        result = provender_forked("serve", "--listen", f"127.0.0.1:{taken.getsockname()[1]}", "--format", "json")
     assert (result.status, result.error["code"]) == (74, "port-taken")
 
 
@@ -165,9 +165,11 @@ def test_tls(tmp_path: Path) -> None:
         connection.request("GET", "/v2/")
         assert connection.getresponse().status == 200
         connection.close()
-    wrong = provender("serve", "--listen", "127.0.0.1:0", "--tls-cert", key, "--tls-key", key, "--format", "json")
+    wrong = provender_forked(
+        "serve", "--listen", "127.0.0.1:0", "--tls-cert", key, "--tls-key", key, "--format", "json"
+    )
     assert (wrong.status, wrong.error["code"]) == (78, "invalid-certificate")
-    assert provender("serve", "--tls-cert", cert).status == 2
+    assert provender_forked("serve", "--tls-cert", cert).status == 2
 
 
 def test_without_the_extra_the_error_has_the_line_that_installs_it(tmp_path: Path) -> None:

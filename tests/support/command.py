@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from unittest import mock
 
+from support.forked import FORKS
+
 
 class Result(NamedTuple):
     """What a run of `provender` left: its exit status and what it printed."""
@@ -53,6 +55,22 @@ def provender(
         check=False,
     )
     return Result(run.returncode, run.stdout, run.stderr)
+
+
+def provender_forked(
+    *arguments: str | Path,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    stdin: str | None = None,
+    timeout_s: float = 60,
+) -> Result:
+    """As `provender`, in a process of its own that begins with everything imported: at a tenth of the cost."""
+    child = FORKS.start(*arguments, cwd=cwd, env=env, stdin=stdin)
+    try:
+        said = child.communicate(timeout_s)
+    finally:
+        child.kill()
+    return Result(child.wait(), *said)
 
 
 def provender_here(*arguments: str | Path, cwd: Path | None = None, env: Mapping[str, str] | None = None) -> Result:

@@ -1,6 +1,8 @@
 """Runs `provender` in a process that kills itself: at the Nth call of a function of the system, before or after it.
 
-    python kill_runner.py FUNCTION PATTERN N before|after ARGUMENTS...
+Its arguments:
+
+    FUNCTION PATTERN N before|after ARGUMENTS...
 
 PATTERN is searched in the call's path arguments. What is patched is this process alone; the package knows nothing of
 it. The `renameat2` of an exchange goes by ctypes, and is met as `exchange`. With `!` behind FUNCTION the kernel cannot
@@ -14,7 +16,10 @@ import re
 import signal
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
+
+ENTRY: Final = (__name__, "main")
+"""For `support.forked`."""
 
 
 def main() -> None:
@@ -49,7 +54,3 @@ def main() -> None:
 
     sys.argv = ["provender", *arguments]
     run()
-
-
-if __name__ == "__main__":
-    main()

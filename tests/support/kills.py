@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import random
 import shutil
 import signal
@@ -15,12 +14,16 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
+from provender.artifact.pack import Source
+from provender.artifact.publish import PublishOptions, publish
+from provender.storage.registry import HttpTransport, NoCredentials, RegistryClient
 from support import kill_runner
 from support.command import succeed_here
+from support.forked import FORKS, Child
 
-__all__ = ["Killable", "PullScene", "PushScene", "RandomKills"]
+__all__ = ["ATTACH", "Killable", "PullScene", "PushScene", "RandomKills"]
 
 FILES = {f"file-{number}": hashlib.shake_256(b"%d" % number).digest(50 + 2000 * number) for number in range(6)}
 BIG = hashlib.shake_256(b"big").digest((9 << 20) + 11)
@@ -46,22 +49,13 @@ class Killable:
         self.temporary.mkdir(parents=True, exist_ok=True)
         self.env = {"PROVENDER_CACHE_DIR": str(directory / "cache"), "TMPDIR": str(self.temporary)}
 
-    def start(self, *point: str) -> subprocess.Popen[bytes]:
+    def start(self, *point: str) -> Child:
         """The command in a process of its own, which dies at the point (see `kill_runner`) if one is given."""
-        return subprocess.Popen(
-            [sys.executable, *self.command(*point)],
-            cwd=self.directory,
-            env={**os.environ, **self.env},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-        )
-
-    def command(self, *point: str) -> list[str]:
-        """The arguments of Python."""
-        runner = [str(Path(kill_runner.__file__)), *point] if point else ["-m", "provender"]
+        if not point:
+            return FORKS.start(*self.arguments, cwd=self.directory, env=self.env)
         # With one job the calls come one after the other, so that their numbers mean something.
-        return [*runner, *self.arguments, *(["--concurrency", "1"] if point else [])]
+        arguments = [*point, *self.arguments, "--concurrency", "1"]
+        return FORKS.start(*arguments, cwd=self.directory, env=self.env, entry=kill_runner.ENTRY)
 
     def run_again(self) -> None:
         """The command to its end."""
@@ -165,7 +159,7 @@ class RandomKills:
         began = time.monotonic()
         process = command.start()
         _, said = process.communicate(timeout=120)
-        assert process.returncode == 0, said.decode()
+        assert process.returncode == 0, said
         self._whole_s = time.monotonic() - began
         self.killed = 0
 
@@ -178,7 +172,19 @@ class RandomKills:
         took_s = time.monotonic() - began
         process.kill()
         _, said = process.communicate(timeout=120)
-        assert process.returncode in (0, -signal.SIGKILL), said.decode()
+        assert process.returncode in (0, -signal.SIGKILL), said
         self.killed += process.returncode != 0
         # A machine is busy at times: one that was done before tells how long it takes now.
         self._whole_s = self._whole_s * 1.05 if process.returncode else took_s
+
+
+ATTACH: Final = (__name__, "attach")
+
+
+def attach() -> None:
+    """Publish a file that refers to acme/app:1.0 at a registry, by the arguments HOST FILE TYPE."""
+    host, path, kind = sys.argv[1:]
+    with HttpTransport({}) as transport:
+        repository = RegistryClient(host, transport=transport, credentials=NoCredentials()).repository("acme/app")
+        subject = repository.resolve("1.0").descriptor
+        publish(repository, [Source.parse(path)], options=PublishOptions(artifact_type=kind, subject=subject, jobs=1))

@@ -10,14 +10,13 @@ import hashlib
 import json
 import os
 import stat
-import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from support.archives import archive, file
-from support.command import Result, provender, provender_here, succeed_here
+from support.command import Result, provender_forked, provender_here, succeed_here
+from support.forked import FORKS, Child
 from support.registry import TestRegistry, digest_of
 
 __all__ = ["ARCHIVE", "OCTETS", "InProcess", "Workspace", "everything", "layer", "packed", "publish", "refused"]
@@ -122,7 +121,7 @@ class Workspace:
 
     def run(self, *arguments: str | Path, env: Mapping[str, str] | None = None) -> Result:
         """The outcome of a command in the project."""
-        return provender(*arguments, cwd=self.directory, env={**self.env, **(env or {})})
+        return provender_forked(*arguments, cwd=self.directory, env={**self.env, **(env or {})})
 
     def json(self, *arguments: str | Path) -> Result:
         """The outcome of a command with `--format json`."""
@@ -142,17 +141,9 @@ class Workspace:
         """The outcome of a command that is run in this process: as `run`, and much quicker."""
         return provender_here(*arguments, cwd=self.directory, env=self.env)
 
-    def start(self, *arguments: str | Path) -> subprocess.Popen[str]:
+    def start(self, *arguments: str | Path) -> Child:
         """A command that runs beside the test; whoever starts it ends it."""
-        return subprocess.Popen(
-            [sys.executable, "-m", "provender", *map(str, arguments)],
-            cwd=self.directory,
-            env={**os.environ, **self.env},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        return FORKS.start(*arguments, cwd=self.directory, env=self.env)
 
     def look(self) -> dict[str, tuple[str, int, bytes]]:
         """Everything of the project but our own state."""

@@ -23,7 +23,6 @@ __all__ = ["Services"]
 
 _CACHE_BYTES = 10 << 30
 _USUAL_JOBS = 32
-_MOST_CONNECTIONS = 64  # kept for one host; as many threads as a pool may have
 
 
 class Services:
@@ -86,7 +85,7 @@ class Services:
             plain_http=self._plain_http,
             credentials=credentials,
             is_offline=self._is_offline,
-            concurrency=_MOST_CONNECTIONS,
+            concurrency=max(16, self._jobs),
             limits=_host_limits(self._jobs, os.environ.get("PROVENDER_REQUESTS_PER_SECOND")),
             upload=upload,
             warn=self._console.warning,

@@ -18,7 +18,7 @@ from provender.oci.media_types import IMAGE_CONFIG, INDEX, MANIFEST
 from provender.storage.memory import MemoryStorage
 from provender.storage.registry import RegistryRepository
 from provender.storage.verify import BytesReader
-from support.command import provender, succeed
+from support.command import provender_forked, succeed
 from support.content import manifest
 from support.registry import Status, TestRegistry
 
@@ -52,7 +52,7 @@ def stored(registry: TestRegistry) -> dict[str, Any]:
 
 
 def test_a_refused_artifact_is_explained_with_the_way_out(strict: TestRegistry) -> None:
-    result = provender(
+    result = provender_forked(
         "push", f"{strict.host}/acme/rules:1.0", "rules.txt", "--artifact-type", TYPE, "--format", "json"
     )
     error = result.error
@@ -84,7 +84,7 @@ def test_an_artifact_that_pretends_to_be_an_image_is_taken(strict: TestRegistry)
 def test_an_artifact_of_a_type_that_is_known_is_taken_in_the_older_form(strict: TestRegistry) -> None:
     strict.content.allowed_types = frozenset({TYPE})
     arguments = (f"{strict.host}/acme/rules:1.0", "rules.txt", "--artifact-type", TYPE)
-    assert provender("push", *arguments).status == 69
+    assert provender_forked("push", *arguments).status == 69
     assert push(*arguments, "--artifact-compat", "config-type")["artifactType"] == TYPE
     document = stored(strict)
     assert "artifactType" not in document
