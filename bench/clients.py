@@ -55,7 +55,7 @@ def names(folder: Path) -> list[str]:
 
 
 def _client(name: str, program: str, host: str, jobs: int | None) -> Client:
-    flag = [] if jobs is None else ["--concurrency", str(jobs)]
+    flag = _concurrency(jobs)
     plain = [f"--host=reg={host},tls=disabled"]
     trusting = ["--insecure-policy"]
     match name:
@@ -99,12 +99,17 @@ def _client(name: str, program: str, host: str, jobs: int | None) -> Client:
                 lambda repository: [program, "list-tags", "--tls-verify=false", f"docker://{host}/{repository}"],
             )
         case _:
+            quarter = _concurrency(None if jobs is None else jobs // 4)  # of small blobs four count as one
             return Client(
                 name,
-                lambda ref, out: [program, "pull", *flag, f"{host}/{ref}", "-o", out],
+                lambda ref, out: [program, "pull", *quarter, f"{host}/{ref}", "-o", out],
                 lambda ref, out: [program, "push", *flag, f"{host}/{ref}", *names(out)],
                 lambda repository: [program, "tags", f"{host}/{repository}"],
             )
+
+
+def _concurrency(jobs: int | None) -> list[str]:
+    return [] if jobs is None else ["--concurrency", str(jobs)]
 
 
 _TYPE = "application/octet-stream"

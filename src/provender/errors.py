@@ -84,8 +84,9 @@ class Denied(ProvenderError):
 
 
 class RateLimited(ProvenderError):
-    """The registry asked for a longer pause than this operation may wait (HTTP 429)."""
+    """The registry asked for a longer pause than this operation may wait (HTTP 429); `asked_s` if it said how long."""
 
+    asked_s: float | None = None
     code = "rate-limited"
     exit_status = 75
     retryable = True

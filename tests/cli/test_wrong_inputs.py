@@ -580,6 +580,42 @@ WRONG = [
         "--registry acme",
         "write --registry ALIAS=LOCATION, such as --registry acme=registry.example.com/team",
     ),
+    Wrong(
+        "a range that is none, relocated",
+        GOOD,
+        "relocate plan acme/good --to layout:x --version bogus",
+        2,
+        "the version range 'bogus' cannot be read at 'bogus'",
+        "--version",
+        "a range holds versions only; to follow a tag by its name, ask for the tag instead",
+    ),
+    Wrong(
+        "a range that is none, listed",
+        GOOD,
+        "tags acme/good --version bogus",
+        2,
+        "the version range 'bogus' cannot be read at 'bogus'",
+        "--version",
+        "a range holds versions only; to follow a tag by its name, ask for the tag instead",
+    ),
+    Wrong(
+        "a range that is none, added",
+        GOOD,
+        "add acme/new --version bogus",
+        2,
+        "the version range 'bogus' cannot be read at 'bogus'",
+        "--version",
+        "a range holds versions only; to follow a tag by its name, ask for the tag instead",
+    ),
+    Wrong(
+        "a range that is none, sorted by",
+        GOOD,
+        "vendir tools sort-semver -c bogus -v 1.0.0",
+        2,
+        "Parsing version constraint 'bogus': not a comparison: 'bogus'",
+        None,
+        "write for example '>=1.2.0 <2.0.0', '1.x' or '1.2.x || 2.0.0'; vendir's ranges know no ~ and no ^",
+    ),
 ]
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import signal
 from concurrent.futures import Future
 from pathlib import Path
@@ -100,6 +101,18 @@ def test_a_pull_that_is_killed_needs_no_repair(pulling: PullScene, point: str) -
     pulling.check_after_kill(point)
     pulling.run_again()
     pulling.check_done(point)
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_pull_into_a_new_directory_that_is_killed_made_all_of_it_or_nothing(pulling: PullScene, when: str) -> None:
+    shutil.rmtree(pulling.out)
+    die(pulling, "rename", r"\.provender-pull-", "1", when)
+    assert pulling.out.exists() == (when == "after")
+    if when == "after":
+        assert {path.name: path.read_bytes() for path in pulling.out.iterdir()} == pulling.files
+    pulling.run_again()
+    assert {path.name: path.read_bytes() for path in pulling.out.iterdir()} == pulling.files
+    assert list(pulling.directory.glob(".provender-*")) == []
 
 
 @pytest.mark.parametrize("point", PUSH_POINTS)

@@ -164,6 +164,15 @@ def test_a_block_holds_for_an_alias_and_a_rewrite_does_not(machine: Machine) -> 
     assert [str(site.place) for site in route.sites] == ["ghcr.io/acme/tool"]
 
 
+def test_a_block_holds_for_the_mirrors_and_the_place_of_a_rule(machine: Machine) -> None:
+    mirror = '[[registry]]\nprefix = "src.example"\n[[registry.mirror]]\nlocation = "evil.example/m"\n'
+    moved = '[[registry]]\nprefix = "src.example"\nlocation = "evil.example/m"\n'
+    for text in (mirror, moved):
+        with pytest.raises(Denied) as caught:
+            machine.read("src.example/tool:1", f"{EVERYTHING}\n{text}")
+        assert (caught.value.code, caught.value.where) == ("blocked-registry", "src.example/tool:1")
+
+
 def test_docker_hub_is_one_host_with_several_names(machine: Machine) -> None:
     text = '[[registry]]\nprefix = "docker.io"\nlocation = "corp.example/hub"\n'
     for reference in ("docker.io/nginx", "docker.io/library/nginx", "index.docker.io/nginx", "docker.io:443/nginx"):

@@ -139,6 +139,20 @@ def test_a_block_holds_for_mirrors_but_not_for_a_location_that_is_not_read(proje
         project.locations().place(Reference.parse("acme/tool"))
 
 
+def test_a_block_holds_for_where_a_rewrite_leads(project: Project) -> None:
+    project.write("rewrites: [{prefix: evil.example, blocked: true}]", system=True)
+    project.write("rewrites: [{prefix: ghcr.io/acme, location: evil.example/x}]")
+    # As written, and through an alias whose location the rewrite moves.
+    project.manifest = {"acme": "ghcr.io/acme"}
+    locations = project.locations()
+    for reference in ("ghcr.io/acme/tool:1", "acme/tool:1"):
+        for ask in (locations.route, locations.place):
+            with pytest.raises(Denied) as caught:
+                ask(Reference.parse(reference))
+            assert (caught.value.code, caught.value.where) == ("blocked-registry", reference)
+            assert str(project.system) in (caught.value.hint or "")
+
+
 def test_a_longer_rewrite_is_an_exception_to_a_block(project: Project) -> None:
     project.write(
         "rewrites: [{prefix: docker.io, blocked: true}, {prefix: docker.io/acme, location: corp.example/acme}]"

@@ -46,6 +46,47 @@ def test_never_more_than_the_given_number_run_at_once(jobs: int) -> None:
     assert 1 <= most <= jobs
 
 
+def test_four_small_tasks_run_in_place_of_one_and_large_ones_keep_their_number() -> None:
+    changed = threading.Condition()
+    running = {"small": 0, "large": 0}
+    most = dict(running)
+
+    def task(kind: str) -> None:
+        with changed:
+            running[kind] += 1
+            most[kind] = max(most[kind], running[kind])
+            changed.notify_all()
+            # Until as many run as may; nothing ends before, so that the number is met and not only kept.
+            assert changed.wait_for(lambda: most == {"small": 6, "large": 2}, 30)
+            running[kind] -= 1
+
+    kinds = ["small", "large"] * 8 + ["small"] * 24
+    small = [number for number, kind in enumerate(kinds) if kind == "small"]
+    run_all([lambda kind=kind: task(kind) for kind in kinds], jobs=2, small=small)
+    assert most == {"small": 6, "large": 2}
+
+
+def test_results_of_small_and_large_tasks_come_in_their_order() -> None:
+    assert run_all([lambda number=number: number for number in range(40)], jobs=3, small=range(0, 40, 2)) == list(
+        range(40)
+    )
+
+
+def test_one_job_is_one_thread_however_small_the_tasks() -> None:
+    threads = run_all([threading.get_ident] * 40, jobs=1, small=range(40))
+    assert set(threads) == {threading.get_ident()}
+
+
+def test_a_thread_is_begun_for_four_small_tasks() -> None:
+    together = threading.Barrier(4, timeout=30)
+
+    def task() -> int:
+        together.wait()
+        return threading.get_ident()
+
+    assert len(set(run_all([task] * 16, jobs=2, small=range(16)))) == 4
+
+
 def test_no_task_gives_no_result() -> None:
     assert run_all([], jobs=4) == []
 

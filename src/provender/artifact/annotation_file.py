@@ -34,6 +34,14 @@ def parse_annotations(words: Sequence[str]) -> dict[str, str]:
             raise InvalidReference(
                 f"the annotation {shown(key)} is given twice", code="invalid-annotation", hint="keep one of the two"
             )
+        try:
+            word.encode()
+        except UnicodeEncodeError as error:
+            raise InvalidReference(
+                f"the annotation {shown(key)} is not UTF-8",
+                code="invalid-annotation",
+                hint="a manifest is UTF-8: write it so",
+            ) from error
         found[key] = value
     return found
 

@@ -1,4 +1,4 @@
-"""An artifact pulled into a directory of the user's: unpacked beside it, then moved in file by file. Artifact layer.
+"""An artifact pulled into a directory of the user's: unpacked aside, then moved in. Artifact layer.
 
 Other files of the directory stay. No file is ever half written under its final name: everything is verified in a
 staging directory first, conflicts are found before anything moves, and each file arrives by rename.
@@ -6,27 +6,21 @@ staging directory first, conflicts are found before anything moves, and each fil
 
 from __future__ import annotations
 
-import os
-import stat
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from typing import Protocol
 
 import msgspec
 
-from provender.artifact.names import shown
-from provender.artifact.placing import Placing
+from provender.artifact.destination import Destination
 from provender.artifact.platforms import choose_platform
-from provender.artifact.scratch import scratch_directory
 from provender.artifact.tree import Entry
 from provender.artifact.unpack import UnpackOptions, unpack
-from provender.errors import Conflict, InvalidDocument
+from provender.errors import InvalidDocument
 from provender.oci import Document, Platform
 from provender.storage.abilities import Fetcher, Resolver
 from provender.transfer.pool import Cancellation
 from provender.transfer.progress import NO_PROGRESS, Progress
 
-__all__ = ["PullSource", "Pulled", "made_directory", "pull", "resolve_manifest"]
+__all__ = ["PullSource", "Pulled", "pull", "resolve_manifest"]
 
 # An index may list indexes; more than this many levels is no artifact but a maze.
 _MAX_INDEXES = 8
@@ -63,13 +57,16 @@ def pull(
     """
     resolved = storage.resolve(target)
     manifest = resolve_manifest(storage, resolved, platform=platform)
-    with made_directory(out), scratch_directory(out) as staging:
+    with Destination.opened(out) as destination:
         entries = unpack(
-            manifest.manifest(), storage, staging, options=options, progress=progress, cancellation=cancellation
+            manifest.manifest(),
+            storage,
+            destination.staging,
+            options=options,
+            progress=progress,
+            cancellation=cancellation,
         )
-        with Placing(staging, out) as placing:
-            changed = placing.run(entries, force=force)
-        return Pulled(resolved, manifest, entries, changed)
+        return Pulled(resolved, manifest, entries, destination.fill(entries, force=force))
 
 
 def resolve_manifest(
@@ -85,37 +82,3 @@ def resolve_manifest(
         code="invalid-document",
         hint="name the manifest that you want by its digest",
     )
-
-
-@contextmanager
-def made_directory(out: str) -> Iterator[None]:
-    """The directory `out` is there; what was made for it goes again if nothing was put into it."""
-    made = _make(out)
-    try:
-        yield
-    finally:
-        _unmake(made)
-
-
-def _make(out: str) -> Sequence[str]:
-    """Makes the directory `out`; the directories that were made, deepest first."""
-    missing: list[str] = []
-    path = os.path.abspath(out)
-    while not os.path.lexists(path):
-        missing.append(path)
-        path = os.path.dirname(path)
-    if not stat.S_ISDIR(os.stat(path).st_mode):
-        raise Conflict(
-            f"{shown(path)} is no directory", code="not-a-directory", hint="name a directory to pull into", where=out
-        )
-    os.makedirs(out, exist_ok=True)
-    return missing
-
-
-def _unmake(made: Sequence[str]) -> None:
-    """Removes directories that were made for a pull that put nothing into them."""
-    for path in made:
-        try:
-            os.rmdir(path)
-        except OSError:
-            return

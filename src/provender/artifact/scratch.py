@@ -19,15 +19,21 @@ _PREFIX: Final = ".provender-pull-"
 
 
 @contextmanager
-def scratch_directory(parent: str) -> Iterator[str]:
-    """A fresh directory in `parent`, removed at the end; those of killed runs are removed now."""
+def scratch_directory(parent: str, *, mode: int = 0o700, becomes: str | None = None) -> Iterator[str]:
+    """A fresh directory in `parent`, removed at the end unless it got another name; those of killed runs go now.
+
+    It has `mode`, narrowed by the umask. If it cannot be made, the OSError names `becomes`, or `parent`.
+    """
     with _opened(parent) as whole:
         fcntl.flock(whole, fcntl.LOCK_EX)  # nobody sweeps between the making and the locking of the directory
         for name in os.listdir(parent):
             if name.startswith(_PREFIX):
                 _remove_if_left(os.path.join(parent, name))
         path = os.path.join(parent, f"{_PREFIX}{os.urandom(8).hex()}")
-        os.mkdir(path, 0o700)
+        try:
+            os.mkdir(path, mode)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, becomes or parent) from None
         held = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         fcntl.flock(held, fcntl.LOCK_EX)
     try:
@@ -82,6 +88,8 @@ def _remove(path: str) -> None:
     """Removes the directory, as far as that can be done; most often all that was in it has moved away."""
     try:
         os.rmdir(path)
+    except FileNotFoundError:
+        return
     except OSError:
         import shutil
 

@@ -13,7 +13,6 @@ import marshal
 import os
 import signal
 import sys
-import termios
 import threading
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -78,6 +77,8 @@ class Scribe:
 
         `done` are called by `finish`, one for each file.
         """
+        import termios  # few artifacts need a scribe
+
         with self._lock:
             waiting = fcntl.ioctl(self._pipe, termios.FIONREAD, b"\0\0\0\0")
             if int.from_bytes(waiting, sys.byteorder) > _BACKLOG_BYTES:

@@ -33,6 +33,8 @@ __all__ = ["UnpackOptions", "fetch_content", "unpack"]
 
 # Small files; a process takes as long to start as fewer take to write.
 _SCRIBE_AFTER: Final = 300
+# A blob up to this size takes longer to ask for than to receive.
+_SMALL_BYTES: Final = 64 << 10
 _SNIFF_BYTES: Final = 512
 # How much compressed content may pass before the first 512 bytes come out; more than any real archive needs.
 _MAX_RECORDED: Final = 4 << 20
@@ -87,7 +89,8 @@ def unpack(
         is_hashed=options.is_hashed or len(written) > 1,
     ) as writer:
         work = _Work(fetcher, writer, options.limits, progress, cancellation)
-        run_all([work.task(planned) for planned in written], jobs=options.jobs, cancellation=cancellation)
+        small = [number for number, planned in enumerate(written) if planned.layer.size <= _SMALL_BYTES]
+        run_all([work.task(planned) for planned in written], jobs=options.jobs, small=small, cancellation=cancellation)
         return writer.finish()
 
 

@@ -1,4 +1,4 @@
-"""A bundle pulled into a directory of the user's: laid out beside it first, then moved in file by file."""
+"""A bundle pulled into a directory of the user's: laid out aside first, then moved in."""
 
 from __future__ import annotations
 
@@ -9,10 +9,8 @@ from typing import Literal
 
 import msgspec
 
+from provender.artifact.destination import Destination
 from provender.artifact.image import unpack_image
-from provender.artifact.placing import Placing
-from provender.artifact.pull import made_directory
-from provender.artifact.scratch import scratch_directory
 from provender.artifact.tree import Entry
 from provender.artifact.unpack import UnpackOptions, unpack
 from provender.bundle.laying import Laying, Repository
@@ -60,11 +58,10 @@ def pull_bundle(
             unpack_image(manifest.layers, source, place, progress=progress, cancellation=cancellation)
 
     laying = Laying(lay, opened, is_recursive=is_recursive, jobs=jobs, cancellation=cancellation)
-    with made_directory(out), scratch_directory(out) as staging:
-        is_relocated = laying.run(repository, digest, name, staging)
-        entries = tuple(_entries(staging, ""))
-        with Placing(staging, out) as placing:
-            changed = placing.run(entries, force=force)
+    with Destination.opened(out) as destination:
+        is_relocated = laying.run(repository, digest, name, destination.staging)
+        entries = tuple(_entries(destination.staging, ""))
+        changed = destination.fill(entries, force=force)
     return PulledBundle(digest, entries, changed, is_relocated)
 
 

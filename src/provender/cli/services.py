@@ -23,6 +23,7 @@ __all__ = ["Services"]
 
 _CACHE_BYTES = 10 << 30
 _USUAL_JOBS = 32
+_MOST_CONNECTIONS = 64  # kept for one host; as many threads as a pool may have
 
 
 class Services:
@@ -85,7 +86,7 @@ class Services:
             plain_http=self._plain_http,
             credentials=credentials,
             is_offline=self._is_offline,
-            concurrency=max(16, self._jobs),
+            concurrency=_MOST_CONNECTIONS,
             limits=_host_limits(self._jobs, os.environ.get("PROVENDER_REQUESTS_PER_SECOND")),
             upload=upload,
             warn=self._console.warning,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, TypeVar
@@ -122,6 +121,7 @@ def _credentials(side: Side, locations: Locations, reference: Reference) -> Cred
         return None
     import os
 
+    from provender.cli.password import check_credential, password_on_stdin
     from provender.storage.registry import Credential, CredentialStore, FixedCredential
 
     if side.username is None:
@@ -129,8 +129,6 @@ def _credentials(side: Side, locations: Locations, reference: Reference) -> Cred
     host = None if reference.kind == "layout" else locations.place(reference).host
     if host is None:
         raise click.UsageError(f"{reference} is no registry, so it takes no user")
-    # One line, as `docker login` reads it; a token file ends in a newline that is not part of the token.
-    password = sys.stdin.read(1 << 20).rstrip("\r\n")
-    if not password:
-        raise click.UsageError("the password is empty")
+    password = password_on_stdin()
+    check_credential(side.username, password)
     return FixedCredential(host.lower(), Credential(username=side.username, secret=password))

@@ -42,11 +42,10 @@ class Router:
         if reference.kind == "layout":
             return Place(layout=self._cwd / reference.registry)
         if reference.kind == "registry":
-            self._rules.refuse_blocked(reference.registry, reference.repository, str(reference))
-            return _concrete(self._rules.best(reference.registry, reference.repository), reference)
+            return self._allowed(self._rewritten(reference), reference)
         location = self._location(reference)
         self._refuse_blocked(location.target, reference)
-        return self._bound(location, reference)
+        return self._allowed(self._bound(location, reference), reference)
 
     def route(self, reference: Reference) -> Route:
         """Where the reference is read."""
@@ -58,10 +57,10 @@ class Router:
         return self._of_alias(reference)
 
     def _of_rule(self, reference: Reference) -> Route:
-        place = self.place(reference)
+        place = self._rewritten(reference)
         rule = self._rules.best(reference.registry, reference.repository)
         if rule is None:
-            return Route(place, (Site(place=place),))
+            return Route(place, (Site(place=place),))  # what it names was looked up just now
         rest = rule.rest(reference.registry, reference.repository) or ""
         said = Place(namespace=rule_host(reference.registry), origin=rule.origin)
         sites = list(_mirrors(rule.mirrors, rest, reference, said))
@@ -69,15 +68,13 @@ class Router:
             sites.append(Site(place=place, resolves_tags=rule.resolves_tags, serves_digests=rule.serves_digests))
         if not sites:
             raise _no_source(reference, rule.origin.where, "every host there lacks the capabilities pull and resolve")
-        return Route(place, tuple(sites))
+        return self._route(place, sites, reference)
 
     def _of_alias(self, reference: Reference) -> Route:
         location = self._location(reference)
         place = self._bound(location, reference)
         if location.fallback == "location":
             self._refuse_blocked(location.target, reference)
-        for mirror in location.mirrors:
-            self._refuse_blocked(mirror.location, reference)
         said = Place(connection=Connection(ca=location.ca), origin=location.origins.get("mirrors"))
         sites = list(_mirrors(location.mirrors, reference.repository, reference, said))
         if location.fallback == "location":
@@ -85,7 +82,23 @@ class Router:
         if not sites:
             where = location.origins["fallback"].where
             raise _no_source(reference, where, "fallback is none, and there are no mirrors")
+        return self._route(place, sites, reference)
+
+    def _route(self, place: Place, sites: list[Site], reference: Reference) -> Route:
+        for site in sites:
+            self._allowed(site.place, reference)
         return Route(place, tuple(sites))
+
+    def _allowed(self, place: Place, reference: Reference) -> Place:
+        """The place, unless it is blocked: a rewrite or a mirror leads nowhere where nobody may go."""
+        if place.host is not None:
+            self._rules.refuse_blocked(place.host, place.repository, str(reference))
+        return place
+
+    def _rewritten(self, reference: Reference) -> Place:
+        """Where a concrete reference, which is not blocked itself, is by the rule for it."""
+        self._rules.refuse_blocked(reference.registry, reference.repository, str(reference))
+        return _concrete(self._rules.best(reference.registry, reference.repository), reference)
 
     def _location(self, reference: Reference) -> Location:
         try:

@@ -6,6 +6,7 @@ The bytes are the truth; `Manifest` and `Index` are views of them. Nothing that 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Final, NoReturn, TypeVar
@@ -33,6 +34,7 @@ __all__ = ["MAX_DOCUMENT_BYTES", "Document", "Index", "Manifest", "parse_json"]
 MAX_DOCUMENT_BYTES: Final = 8 << 20  # read; registries accept at least 4 MiB (distribution-spec, "Pushing Manifests")
 _MAX_DEPTH: Final = 64
 _SMALL_BYTES: Final = 16 << 10
+_SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
@@ -160,7 +162,9 @@ def parse_json(raw: bytes, what: str) -> dict[str, object]:
     """The JSON object in `raw`, read strictly (UTF-8, no duplicate keys, no NaN, bounded depth), or InvalidDocument."""
     try:
         value = json.loads(raw.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant)
-    except UnicodeDecodeError as error:
+        if _SURROGATE.search(raw) is not None:  # half a pair is no text, and nothing could be written that has it
+            json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeError as error:
         raise InvalidDocument(f"{what} is not UTF-8", code="invalid-json") from error
     except RecursionError as error:
         raise InvalidDocument(f"{what} is nested too deeply", code="invalid-json") from error

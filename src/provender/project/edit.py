@@ -69,11 +69,24 @@ def initial_manifest(*, schema: str | None = None, registries: Mapping[str, str 
 
 
 def _check_alone(name: str, value: str | Mapping[str, Value]) -> None:
-    """What is wrong with the new dependency by itself is told without a place in the file, where it is not yet."""
+    """What is wrong with the new dependency by itself is told without a place in the file, where it is not yet.
+
+    The file is right, so it is the caller who is to ask for something else: exit status 2.
+    """
+    alone = json.dumps({"version": MANIFEST_VERSION, _SECTION: {name: value}}, ensure_ascii=False)
     try:
-        Manifest.parse(json.dumps({"version": MANIFEST_VERSION, _SECTION: {name: value}}))
+        alone.encode()
+        Manifest.parse(alone)
+    except UnicodeEncodeError as error:
+        raise InvalidProject(
+            f"{name}: it is not UTF-8, as the file is",
+            code="invalid-encoding",
+            hint="name paths that are",
+            exit_status=2,
+        ) from error
     except InvalidProject as error:
         error.where = None
+        error.exit_status = 2
         raise
 
 

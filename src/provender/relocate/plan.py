@@ -15,7 +15,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from provender.errors import Conflict, InvalidDocument, NotFound, Unsupported
+from provender.errors import Conflict, InvalidDocument, InvalidReference, NotFound, Unsupported
 from provender.oci import Digest, Reference
 from provender.oci.digest import decode_digest
 from provender.relocate.archived import spread
@@ -216,12 +216,13 @@ def make_plan(
     """The plan for `wishes`; only asks.
 
     Raises NotFound (no such artifact, a pattern that matches nothing), Conflict (`tag-clash`: two artifacts would get
-    one tag), InvalidReference (`no-destination`), and what look-ups raise.
+    one tag), InvalidReference (`no-destination`, `invalid-encoding`), and what look-ups raise.
     """
     planner = _Planner(mapping, source, destination, choices or PlanChoices())
     grouped: dict[tuple[str, str, bool], list[Wish]] = {}
     for wish in spread(wishes, source):
         target = wish.destination or mapping.destination(wish.source)
+        _refuse_unwritable(wish.source.name, target.name)
         grouped.setdefault((wish.source.name, target.name, wish.is_bare), []).append(wish)
     tasks = [partial(planner.leg, group) for group in grouped.values()]
     results = run_all(tasks, jobs=_LEGS_AT_ONCE)
@@ -238,7 +239,23 @@ def make_plan(
 
 def _bound(names: Sequence[str], storages: Storages) -> dict[str, str]:
     aliases = {each.registry for each in map(Reference.parse, names) if each.kind == "logical"}
-    return {alias: str(storages.locations.find(alias).target) for alias in aliases}
+    found = {alias: str(storages.locations.find(alias).target) for alias in aliases}
+    _refuse_unwritable(*found.values())
+    return found
+
+
+def _refuse_unwritable(*names: str) -> None:
+    """InvalidReference for a path on disk that is not UTF-8, as the plan's file has to be."""
+    for name in names:
+        try:
+            name.encode()
+        except UnicodeEncodeError as error:
+            raise InvalidReference(
+                f"{name[:200]!r} is not UTF-8, so a plan cannot name it",
+                code="invalid-encoding",
+                where=name[:300],
+                hint="rename it or name a link to it; 'provender copy' takes it as it is",
+            ) from error
 
 
 class _Planner:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Collection, Sequence
 from typing import Final, Generic, TypeVar
 
 __all__ = ["Cancellation", "Cancelled", "run_all"]
@@ -18,6 +19,11 @@ _T = TypeVar("_T")
 
 # The main thread looks up this often, so that a signal is met even where a wait cannot be interrupted.
 _WAIT_S: Final = 0.2
+# A small task mostly waits for an answer: so many of them take the place of one, and no more threads than this run.
+_SMALL_FOR_ONE: Final = 4
+_MOST_THREADS: Final = 64
+# A thread more, with its connection, has to have so many small tasks to do.
+_SMALL_FOR_A_THREAD: Final = 4
 # How long running tasks may take to notice that they were cancelled: after a failure (their own time limits are
 # shorter), and after Ctrl-C.
 _SETTLE_S: Final = 60.0
@@ -48,8 +54,17 @@ class Cancellation:
             raise Cancelled
 
 
-def run_all(tasks: Sequence[Callable[[], _T]], *, jobs: int, cancellation: Cancellation | None = None) -> list[_T]:
+def run_all(
+    tasks: Sequence[Callable[[], _T]],
+    *,
+    jobs: int,
+    small: Collection[int] = (),
+    cancellation: Cancellation | None = None,
+) -> list[_T]:
     """The results of `tasks`, in their order, run by at most `jobs` threads.
+
+    `small` has the numbers of tasks that mostly wait, such as the fetching of a small blob: four of them count as one,
+    unless there is one job. The others are begun first.
 
     The first failure is raised after the running tasks ended (they see `cancellation`; those that have not started
     never do). KeyboardInterrupt in the calling thread cancels and is raised again promptly. Raises Cancelled if
@@ -58,15 +73,20 @@ def run_all(tasks: Sequence[Callable[[], _T]], *, jobs: int, cancellation: Cance
     cancellation = cancellation or Cancellation()
     if jobs <= 1 or len(tasks) <= 1:
         return _run_here(tasks, cancellation)
-    run = _Run(tasks, cancellation)
+    run = _Run(tasks, jobs, small, cancellation)
     try:
-        run.start(min(jobs, len(tasks)))
+        run.start(_threads(jobs, len(tasks), len(small)))
         run.wait()
     except BaseException:
         cancellation.cancel()
         run.settle(_INTERRUPTED_SETTLE_S)
         raise
     return run.results()
+
+
+def _threads(jobs: int, tasks: int, small: int) -> int:
+    wide = min(jobs * _SMALL_FOR_ONE, _MOST_THREADS, small // _SMALL_FOR_A_THREAD)
+    return min(max(jobs, wide), tasks)
 
 
 def _run_here(tasks: Sequence[Callable[[], _T]], cancellation: Cancellation) -> list[_T]:
@@ -84,11 +104,16 @@ def _run_here(tasks: Sequence[Callable[[], _T]], cancellation: Cancellation) -> 
 class _Run(Generic[_T]):
     """The shared state of one call of `run_all`."""
 
-    def __init__(self, tasks: Sequence[Callable[[], _T]], cancellation: Cancellation) -> None:
+    def __init__(
+        self, tasks: Sequence[Callable[[], _T]], jobs: int, small: Collection[int], cancellation: Cancellation
+    ) -> None:
         self._tasks = tasks
+        self._jobs = jobs
         self._cancellation = cancellation
         self._changed = threading.Condition()
-        self._next = 0
+        self._small = deque(sorted(small))
+        self._large = deque(sorted(set(range(len(tasks))).difference(small)))
+        self._large_running = 0
         self._running = 0
         self._done: dict[int, _T] = {}
         self._failure: BaseException | None = None
@@ -125,10 +150,13 @@ class _Run(Generic[_T]):
 
     def _work(self) -> None:
         try:
-            while (number := self._take()) is not None:
+            number, is_large = self._take()
+            while number is not None:
                 result = self._tasks[number]()
                 with self._changed:
                     self._done[number] = result
+                    self._large_running -= is_large
+                number, is_large = self._take()
         except Cancelled:
             self._cancellation.cancel()
         except BaseException as error:  # noqa: BLE001 - handed to the caller by `results`
@@ -141,9 +169,12 @@ class _Run(Generic[_T]):
                 self._running -= 1
                 self._changed.notify_all()
 
-    def _take(self) -> int | None:
+    def _take(self) -> tuple[int | None, bool]:
+        """The number of the next task, and whether it is a large one; None if others do what is left."""
         with self._changed:
-            if self._cancellation.is_cancelled or self._next >= len(self._tasks):
-                return None
-            self._next += 1
-            return self._next - 1
+            if self._cancellation.is_cancelled:
+                return None, False
+            if self._large and self._large_running < self._jobs:
+                self._large_running += 1
+                return self._large.popleft(), True
+            return self._small.popleft() if self._small else None, False

@@ -263,6 +263,36 @@ def test_a_failing_helper_is_an_error_that_shows_no_output(place: Place, body: s
     assert "boom" not in caught.value.message
 
 
+def test_a_helper_that_prints_without_end_is_stopped(place: Place) -> None:
+    # Bounded, so that a test that fails ends: what it could print is thousands of times what is read.
+    log = place.helper(
+        "flood", "for _ in range(4096): sys.stdout.buffer.write(bytes(65536))\nopen(sys.argv[0] + '.done', 'w')"
+    )
+    place.docker(credsStore="flood")
+    with pytest.raises(InvalidProject) as caught:
+        place.store().lookup("r.example")
+    assert caught.value.code == "credential-helper-failed"
+    assert not Path(f"{log}.done").exists()
+
+
+@pytest.mark.parametrize("content", ["#!/nonexistent/interpreter\n", "\x7fELF and no more"])
+def test_a_helper_that_cannot_be_started_is_named(place: Place, content: str) -> None:
+    place.helper("bad", "").write_text(content)
+    place.docker(credsStore="bad")
+    with pytest.raises(InvalidProject) as caught:
+        place.store().lookup("r.example")
+    assert (caught.value.code, caught.value.where) == ("credential-helper-failed", str(place.config))
+
+
+def test_half_a_character_is_no_credential(place: Place) -> None:
+    place.helper("half", "print(json.dumps({'Username': 'u', 'Secret': chr(0xd800)}))")
+    place.docker(credHelpers={"r.example": "half"}, auths={"s.example": {"username": "u", "password": "\ud800"}})
+    for host, code in (("r.example", "credential-helper-failed"), ("s.example", "invalid-credentials-file")):
+        with pytest.raises(InvalidProject) as caught:
+            place.store().lookup(host)
+        assert caught.value.code == code
+
+
 def test_a_missing_helper_is_named(place: Place) -> None:
     place.docker(credHelpers={"r.example": "absent"})
     with pytest.raises(InvalidProject) as caught:
@@ -352,6 +382,37 @@ def test_login_follows_a_symbolic_link(place: Place, tmp_path: Path) -> None:
     place.store().login("r.example", "me", "x")
     assert place.config.is_symlink()
     assert "r.example" in target.read_text()
+
+
+def test_login_replaces_every_spelling_of_the_host(place: Place) -> None:
+    place.docker(auths={"docker.io": pair("old", "x"), "docker.io/team": pair("team", "x")})
+    store = place.store()
+    store.login("docker.io", "new", "y")
+    assert found(store.lookup("docker.io", "library/a")) == ("new", "y")
+    assert found(store.lookup("docker.io", "team/a")) == ("team", "x")
+
+
+def test_what_cannot_be_read_is_an_error_that_names_the_file(place: Place) -> None:
+    place.config.mkdir(parents=True)
+    for ask in (place.store().lookup, lambda host: place.store().login(host, "me", "x")):
+        with pytest.raises(InvalidProject) as caught:
+            ask("r.example")
+        assert (caught.value.code, caught.value.where) == ("invalid-credentials-file", str(place.config))
+
+
+def test_a_pipe_without_a_writer_is_not_waited_for(place: Place) -> None:
+    place.config.parent.mkdir()
+    os.mkfifo(place.config)
+    assert place.store().lookup("r.example") is None
+
+
+def test_a_pipe_is_read_to_its_end(place: Place) -> None:
+    reading, writing = os.pipe()
+    os.write(writing, json.dumps({"auths": {"r.example": pair("me", "x")}}).encode())
+    os.close(writing)
+    place.environ["REGISTRY_AUTH_FILE"] = f"/dev/fd/{reading}"
+    assert found(place.store().lookup("r.example")) == ("me", "x")
+    os.close(reading)
 
 
 def test_login_writes_the_named_file(place: Place, tmp_path: Path) -> None:

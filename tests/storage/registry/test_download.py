@@ -6,7 +6,19 @@ from provender.errors import IntegrityError, NotFound, Unavailable
 from provender.oci import Descriptor
 from provender.storage.abilities import BlobReader
 from provender.storage.registry import HttpTransport, NoCredentials, RegistryClient, RegistryRepository, Timing
-from support.registry import Corrupt, Redirect, Reset, SetHeader, Stall, Status, TestRegistry, Truncate
+from support.registry import (
+    Action,
+    Corrupt,
+    Redirect,
+    Reply,
+    Request,
+    Reset,
+    SetHeader,
+    Stall,
+    Status,
+    TestRegistry,
+    Truncate,
+)
 from support.registry_client import Connector
 
 CONTENT = bytes(range(256)) * 2000
@@ -98,6 +110,34 @@ def test_a_wrong_range_means_starting_over_once(
     registry.fault(("GET", "/blobs/"), action=wrong)
     assert everything(repository.fetch(BLOB)) == CONTENT
     assert ranges(registry) == [None, "bytes=200000-", None]
+
+
+class SparingRegistry(TestRegistry):
+    """Answers a range with so many bytes of it at most, as caches that keep blobs in slices do (RFC 9110, 15.3.7)."""
+
+    __test__ = False
+    most = 100_000
+
+    def answer(self, request: Request, fault: Action | None) -> Reply:
+        reply = super().answer(request, fault)
+        if reply.status == 206:
+            first = int(reply.headers["Content-Range"].removeprefix("bytes ").partition("-")[0])
+            reply.body = reply.body[: self.most]
+            reply.headers["Content-Length"] = str(len(reply.body))
+            reply.headers["Content-Range"] = f"bytes {first}-{first + len(reply.body) - 1}/{len(CONTENT)}"
+        return reply
+
+
+def test_a_range_of_which_only_a_part_comes_is_asked_for_further(connect: Connector) -> None:
+    with SparingRegistry() as registry:
+        registry.push_blob("acme/app", CONTENT)
+        repository = connect(registry).repository("acme/app")
+        assert everything(repository.fetch(BLOB, offset=212_000)) == CONTENT[212_000:]
+        assert ranges(registry) == ["bytes=212000-", "bytes=312000-", "bytes=412000-"]
+        registry.most = 10
+        with pytest.raises(Unavailable) as caught:
+            everything(repository.fetch(BLOB, offset=1))
+        assert caught.value.retryable
 
 
 def test_other_content_after_a_resume_is_found_by_the_digest(

@@ -2,7 +2,13 @@ from __future__ import annotations
 
 import pytest
 
-from provender.storage.registry.headers import ContentRange, next_link, parse_content_range, parse_warnings
+from provender.storage.registry.headers import (
+    ContentRange,
+    next_link,
+    parse_content_range,
+    parse_warnings,
+    whole_number,
+)
 
 
 @pytest.mark.parametrize(
@@ -25,6 +31,13 @@ def test_other_links_are_not(header: str) -> None:
 def test_only_warnings_with_code_299_are_read() -> None:
     header = '299 - "say \\"hi\\"", 110 cache "stale", 299 - "more, of it"'
     assert parse_warnings(header) == ['say "hi"', "more, of it"]
+
+
+def test_numbers_have_plain_digits_and_an_end() -> None:
+    assert whole_number(" 120 ") == 120
+    # The second is a digit to `isdigit` and none to `int`; it is what the byte B2 of a header is read as.
+    for text in ("", "²", "1²", "-1", "+1", "1.5", "0x1", "1 2", "9" * 19):
+        assert whole_number(text) is None
 
 
 def test_content_ranges() -> None:

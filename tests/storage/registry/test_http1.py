@@ -179,6 +179,32 @@ def test_an_answer_to_head_has_no_body_whatever_it_promises(serve: Callable[...,
     assert server.connections == 1
 
 
+def test_a_head_that_drips_is_not_waited_for_longer_than_silence() -> None:
+    ours, theirs = socket.socketpair()
+    is_over = threading.Event()
+
+    def drip() -> None:
+        theirs.sendall(b"HTTP/1.1 200 OK\r\n")
+        for _ in range(200):
+            if is_over.wait(0.02):
+                return
+            theirs.sendall(b"X: a\r\n")
+        theirs.sendall(b"\r\n")
+
+    thread = threading.Thread(target=drip)
+    with ours, theirs:
+        source = Socket(ours)
+        source.wait_at_most(0.3)
+        thread.start()
+        try:
+            with pytest.raises(TransportFailure) as caught:
+                read_head(source)
+        finally:
+            is_over.set()
+            thread.join()
+    assert caught.value.kind == "timeout"
+
+
 def test_a_refusal_in_the_middle_of_a_body_is_heard(serve: Callable[..., Scripted]) -> None:
     server = serve(b"HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno")
     size = 8 << 20

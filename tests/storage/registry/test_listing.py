@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from provender.errors import Denied, InvalidDocument
+from provender.errors import Denied, InvalidDocument, Unavailable
 from provender.storage.registry import RegistryRepository
 from support.registry import SetHeader, Status, TestRegistry
 from support.registry_client import Connector
@@ -115,3 +115,13 @@ def test_a_link_to_another_host_is_refused(registry: TestRegistry, repository: R
             list(repository.tags())
         assert caught.value.code == "foreign-link"
         assert other.count() == 0
+
+
+def test_pages_that_would_fill_the_memory_are_an_error(registry: TestRegistry, repository: RegistryRepository) -> None:
+    for number in range(8):
+        link = {"Link": f'</v2/acme/app/tags/list?page={number}>; rel="next"'}
+        registry.fault(("GET", "/tags/"), action=Status(200, link, a_page(f"{number}" + "x" * (15 << 20))))
+    with pytest.raises(Unavailable) as caught:
+        list(repository.tags())
+    assert caught.value.code == "too-many-pages"
+    assert registry.count() == 5

@@ -86,3 +86,9 @@ def test_this_machine_is_known_by_its_names() -> None:
     assert is_local("::1")
     assert not is_local("10.0.0.1")
     assert not is_local("localhost.example.com")
+
+
+@pytest.mark.parametrize("target", ["https://registry.example/up?a=1#part", "/up?a=1#part", "#part"])
+def test_a_fragment_is_left_out(target: str) -> None:
+    # What is appended behind it (`digest=`, `scope=`) would never be sent.
+    assert followed("https://registry.example/up?a=1", target, PUBLIC, "x") == "https://registry.example/up?a=1"

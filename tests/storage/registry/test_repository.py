@@ -14,9 +14,16 @@ from provender.errors import (
 )
 from provender.oci import EMPTY_BYTES, EMPTY_DESCRIPTOR, Descriptor, Digest, Document, Index, Manifest
 from provender.oci.media_types import INDEX, MANIFEST
-from provender.storage.registry import RegistryRepository
+from provender.storage.registry import (
+    HttpTransport,
+    NoCredentials,
+    RegistryClient,
+    RegistryRepository,
+    RetryPolicy,
+    Timing,
+)
 from provender.storage.verify import BytesReader
-from support.registry import DropHeader, SetHeader, Status, TestRegistry
+from support.registry import DropHeader, SetHeader, Status, TestRegistry, digest_of
 from support.registry_client import Connector
 
 LAYER = b"layer" * 1000
@@ -347,3 +354,39 @@ def test_warnings_are_given_once_and_cleaned(connect: Connector, registry: TestR
     client.ping()
     client.ping()
     assert connect.warnings == [f"{registry.host}: moving [31msoon"]
+
+
+def test_a_length_that_is_no_number_is_one_that_is_not_told(
+    registry: TestRegistry, repository: RegistryRepository
+) -> None:
+    digest = registry.push_artifact("acme/app", "1.0", [b"x"])
+    registry.fault(("HEAD", ""), action=SetHeader("Content-Length", "²"), times=9)
+    with pytest.raises(Unavailable) as caught:
+        repository.find_blob(Digest(digest_of(b"x")))
+    assert caught.value.code == "no-content-length"
+    assert repository.digest_of("1.0") == digest
+
+
+def test_a_least_size_of_chunks_that_is_no_number_is_none(
+    registry: TestRegistry, repository: RegistryRepository
+) -> None:
+    registry.fault(("POST", "/uploads/"), action=SetHeader("OCI-Chunk-Min-Length", "²"))
+    repository.push(Descriptor.of(b"x", "application/x"), BytesReader(b"x"))
+    assert registry.blob("acme/app", digest_of(b"x")) == b"x"
+
+
+def test_a_document_that_drips_is_left(registry: TestRegistry) -> None:
+    registry.push_artifact("acme/app", "1.0", [b"x"])
+    policy = RetryPolicy(slow_after_s=0, slow_bytes_s=1e15, tries=2)  # nothing comes as fast as that
+    with HttpTransport({}) as transport:
+        client = RegistryClient(
+            registry.host,
+            transport=transport,
+            credentials=NoCredentials(),
+            policy=policy,
+            timing=Timing(sleep=lambda _: None),
+        )
+        with pytest.raises(Unavailable) as caught:
+            client.repository("acme/app").resolve("1.0")
+    assert caught.value.code == "connection-timeout"
+    assert registry.count() == 2

@@ -163,6 +163,8 @@ class _ProxyHandler(BaseHTTPRequestHandler):
         self.server.asked.append((self.command, self.path, self.headers.get("Proxy-Authorization")))
         self.send_response(407 if self.command == "CONNECT" else 200)
         self.send_header("Content-Length", "2")
+        self.send_header("WWW-Authenticate", 'Bearer realm="https://token.example/"')
+        self.send_header("WWW-Authenticate", 'Basic realm="x"')
         self.end_headers()
         self.wfile.write(b"{}")
 
@@ -188,6 +190,14 @@ def test_plain_requests_go_through_the_proxy_with_its_credentials(proxy: Proxy) 
     with HttpTransport({"HTTP_PROXY": url}) as transport:
         client(transport, "registry.example", plain_http=True).ping()
     assert proxy.asked == [("GET", "http://registry.example/v2/", "Basic bWU6aHVudGVyMg==")]
+
+
+def test_headers_that_come_twice_are_joined_behind_a_proxy_too(proxy: Proxy) -> None:
+    with HttpTransport({"HTTP_PROXY": proxy.url}) as transport:
+        answer = transport.send(Request(method="GET", url="http://registry.example/v2/"))
+        answer.close()
+    # Else the last one alone would be seen, and a password sent where a token is wanted.
+    assert answer.headers["www-authenticate"] == 'Bearer realm="https://token.example/", Basic realm="x"'
 
 
 def test_a_proxy_that_refuses_is_named(proxy: Proxy) -> None:

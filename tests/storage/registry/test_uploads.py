@@ -6,7 +6,16 @@ import hashlib
 
 import pytest
 
-from provender.errors import IntegrityError, NotFound, ProvenderError, Unauthorized, Unavailable, Unsupported
+from provender.errors import (
+    Denied,
+    IntegrityError,
+    NotFound,
+    ProvenderError,
+    RateLimited,
+    Unauthorized,
+    Unavailable,
+    Unsupported,
+)
 from provender.oci import Descriptor, Digest
 from provender.storage.registry import RegistryRepository, UploadSettings
 from provender.storage.verify import BytesReader
@@ -313,6 +322,35 @@ def test_a_broken_upload_of_a_whole_starts_over(registry: TestRegistry, reposito
     repository.push(BLOB, BytesReader(CONTENT))
     assert stored(registry)
     assert registry.count("POST") == 3
+
+
+def test_refusals_for_a_while_are_waited_out(
+    registry: TestRegistry, repository: RegistryRepository, connect: Connector
+) -> None:
+    registry.fault(("PUT", "/uploads/"), action=Status(429, {"Retry-After": "7"}), times=9)
+    repository.push(BLOB, BytesReader(CONTENT))
+    assert stored(registry)
+    assert sum(connect.sleeps) >= 9 * 7
+
+
+def test_a_refusal_for_a_day_is_an_error_at_once(
+    registry: TestRegistry, repository: RegistryRepository, connect: Connector
+) -> None:
+    registry.fault(("PUT", "/uploads/"), action=Status(429, {"Retry-After": "86400"}), times=9)
+    with pytest.raises(RateLimited) as caught:
+        repository.push(BLOB, BytesReader(CONTENT))
+    assert "86400 s" in caught.value.message
+    assert (methods(registry), connect.sleeps) == (["HEAD", "POST", "PUT"], [])
+
+
+def test_an_upload_that_cannot_be_cancelled_now_is_left_alone(
+    registry: TestRegistry, repository: RegistryRepository
+) -> None:
+    registry.fault(("PUT", "/uploads/"), action=Status(403))
+    registry.fault(("DELETE", "/uploads/"), action=Status(429, {"Retry-After": "7"}), times=9)
+    with pytest.raises(Denied):
+        repository.push(BLOB, BytesReader(CONTENT))
+    assert methods(registry) == ["HEAD", "POST", "PUT", "DELETE"]
 
 
 def test_starting_over_ends(registry: TestRegistry, repository: RegistryRepository) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from provender.cli.options import console_of, jobs_option, output_options, registry_options
+from provender.cli.options import checked_range, console_of, jobs_option, output_options, registry_options
 from provender.cli.project import directory_option, edit_and_sync, project_directory
 from provender.cli.services import Services
 
@@ -22,7 +22,9 @@ _Value = str | list[str]
 @click.command("add")
 @click.argument("reference")
 @click.option("--name", help="What to call it; the last part of the repository unless given.")
-@click.option("--version", "version_range", metavar="RANGE", help='Which versions, such as ">=1.2, <2".')
+@click.option(
+    "--version", "version_range", metavar="RANGE", callback=checked_range, help='Which versions, such as ">=1.2, <2".'
+)
 @click.option("--to", metavar="DIR", help="Where it goes; vendor/NAME unless given.")
 @click.option("--artifact-type", metavar="TYPE", help="What it must be.")
 @click.option("--platform", metavar="OS/ARCH[/VARIANT]", help="Which child of an index.")

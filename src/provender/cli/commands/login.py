@@ -65,16 +65,16 @@ def _host(text: str) -> str:
 
 
 def _credentials(username: str | None, *, password_stdin: bool) -> tuple[str, str]:
+    from provender.cli.password import check_credential, password_on_stdin
+
     if password_stdin:
         if username is None:
             raise click.UsageError("--password-stdin needs --username")
-        # One line, as `docker login` reads it; a token file ends in a newline that is not part of the token.
-        password = sys.stdin.read(1 << 20).rstrip("\r\n")
+        password = password_on_stdin()
     elif not sys.stdin.isatty():
         raise click.UsageError("there is no terminal to ask on; give --username and --password-stdin")
     else:
         username = username or click.prompt("Username", err=True)
         password = click.prompt("Password", hide_input=True, err=True)
-    if not password:
-        raise click.UsageError("the password is empty")
+    check_credential(username, password)
     return username, password

@@ -10,7 +10,7 @@ import click
 import msgspec
 
 from provender.cli.console import Console
-from provender.cli.options import console_of, jobs_option, output_options, registry_options
+from provender.cli.options import checked_range, console_of, jobs_option, output_options, registry_options
 from provender.cli.relocate_view import show_plan, show_report, show_verified
 from provender.cli.sides import side_options, sides_of, two_sides
 
@@ -141,7 +141,13 @@ def _plan_options(function: _F) -> _F:
                 multiple=True,
                 help="A provender.lock, vendir.yml or its lock, ImagesLock, BundleLock, or a list (repeatable).",
             ),
-            click.option("--version", "versions", metavar="RANGE", help="Only tags in this range of versions."),
+            click.option(
+                "--version",
+                "versions",
+                metavar="RANGE",
+                callback=checked_range,
+                help="Only tags in this range of versions.",
+            ),
             click.option("--to", "base", metavar="PLACE", help="Where repositories go; they keep their path."),
             click.option(
                 "--map", "rules", multiple=True, metavar="PREFIX=PLACE", help="Where these go instead (repeatable)."

@@ -6,13 +6,19 @@ import click
 
 from provender.cli.archiving import repositories_in, tell_kind
 from provender.cli.console import clean
-from provender.cli.options import console_of, output_options, registry_options
+from provender.cli.options import checked_range, console_of, output_options, registry_options
 from provender.cli.services import Services
 
 
 @click.command("tags")
 @click.argument("repository")
-@click.option("--version", "version_range", metavar="RANGE", help='Only versions in this range, such as ">=1.2, <2".')
+@click.option(
+    "--version",
+    "version_range",
+    metavar="RANGE",
+    callback=checked_range,
+    help='Only versions in this range, such as ">=1.2, <2".',
+)
 @registry_options
 @output_options
 @click.pass_context

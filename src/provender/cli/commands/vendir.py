@@ -217,12 +217,17 @@ def sort_semver(
     """
     from provender.dialects.vendir.selection import Prereleases
     from provender.dialects.vendir.semver import sorted_matching
+    from provender.errors import InvalidProject
 
     output = output_of(ctx)
     texts = [text for value in split_values(versions) for text in value.split()]
     names = split_values(identifiers)
     wanted = Prereleases(tuple(names)) if prerelease or names else None
-    found = sorted_matching(texts, ", ".join(split_values(constraints)), wanted)
+    try:
+        found = sorted_matching(texts, ", ".join(split_values(constraints)), wanted)
+    except InvalidProject as error:
+        error.exit_status = 2  # the range is an argument, and of no project
+        raise
     output.table("Versions", "Version", found)
     if found:
         output.line(f"Highest version: {found[-1]}")

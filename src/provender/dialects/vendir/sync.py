@@ -438,7 +438,7 @@ class _Run:
         if records != self._records.contents:
             try:
                 Records(contents=records).write(self._directory)
-            except OSError:
+            except (OSError, UnicodeEncodeError):  # a path that is not UTF-8 cannot stand in the file
                 with suppress(OSError):
                     os.unlink(self._directory / ".provender" / "vendir.json")
 

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from provender.errors import InvalidProject
-from provender.storage.registry.credentials import Credential
+from provender.storage.registry.credentials import Credential, is_text
 from provender.storage.registry.quirks import host_quirks
 
 __all__ = ["AuthFile", "normalised", "server_key", "write_auth_file"]
@@ -31,12 +31,14 @@ class AuthFile:
 
     @classmethod
     def read(cls, path: str) -> AuthFile | None:
-        """The file at `path`; None if there is none. InvalidProject if it is not a JSON object."""
+        """The file at `path`; None if there is none. InvalidProject if it cannot be read or is not a JSON object."""
         try:
-            with open(path, "rb") as stream:
+            with open(path, "rb", opener=_opened) as stream:
                 raw = stream.read(_MAX_BYTES + 1)
         except (FileNotFoundError, NotADirectoryError):
             return None
+        except OSError as error:
+            raise _corrupt(path, f"cannot be read: {(error.strerror or str(error)).lower()}") from error
         return cls.parse(raw, path)
 
     @classmethod
@@ -109,6 +111,8 @@ class AuthFile:
         if not isinstance(entry, dict):
             raise _corrupt(self.where, f"has an entry {key[:80]!r} that is no object")
         fields = {name: value for name, value in entry.items() if isinstance(value, str)}
+        if not all(is_text(value) for value in fields.values()):
+            raise _corrupt(self.where, f"has an entry {key[:80]!r} with halves of characters")
         username, secret = fields.get("username", ""), fields.get("password", "")
         if pair := fields.get("auth"):
             try:
@@ -125,6 +129,13 @@ class AuthFile:
             registry_token=fields.get("registrytoken", ""),
             source=f"{self.where} ({key})",
         )
+
+
+def _opened(path: str, flags: int) -> int:
+    """Opened without waiting: a pipe in place of the file may never have a writer. One that has is read to its end."""
+    descriptor = os.open(path, flags | os.O_NONBLOCK)
+    os.set_blocking(descriptor, True)
+    return descriptor
 
 
 def normalised(key: str) -> str:

@@ -7,19 +7,26 @@ is never shown: it holds secrets.
 from __future__ import annotations
 
 import json
+import os
 import re
+import time
 from collections.abc import Mapping
-from typing import Final, Literal
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final, Literal
 
 from provender.errors import InvalidProject, Unavailable
-from provender.storage.registry.credentials import Credential
+from provender.storage.registry.credentials import Credential, is_text
 from provender.storage.registry.redact import printable
+
+if TYPE_CHECKING:
+    import subprocess
 
 __all__ = ["CredentialHelper"]
 
 _SUFFIX = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _NOT_FOUND: Final = "credentials not found in native keychain"  # the protocol's only sign for "there is none"
 _IDENTITY_USER: Final = "<token>"
+_MAX_BYTES: Final = 256 << 10
 _TIMEOUT_S: Final = 60  # a helper may ask its user to unlock the keychain
 
 _Action = Literal["get", "store", "erase"]
@@ -53,7 +60,7 @@ class CredentialHelper:
             username, secret = fields["Username"], fields["Secret"]
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise self._failed("get", status, "its answer cannot be read") from error
-        if not isinstance(username, str) or not isinstance(secret, str):
+        if not isinstance(username, str) or not isinstance(secret, str) or not is_text(username + secret):
             raise self._failed("get", status, "its answer cannot be read")
         source = f"the credential helper {self.program}"
         if not secret:
@@ -88,23 +95,38 @@ class CredentialHelper:
                 where=self._where,
                 hint=f"put {self.program} on PATH, or take it out of that file",
             )
+        ends_s = time.monotonic() + self._timeout_s
         try:
-            done = subprocess.run(  # noqa: S603 (no shell; the name is checked)
+            process = subprocess.Popen(  # noqa: S603 (no shell; the name is checked)
                 [program, action],
-                input=text.encode(),
-                capture_output=True,
-                timeout=self._timeout_s,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
                 env=dict(self._environ),
-                check=False,
             )
-        except subprocess.TimeoutExpired as error:
+        except OSError as error:
+            why = f"it cannot be started: {(error.strerror or str(error)).lower()}"
+            raise self._failed(action, 0, why) from error
+        try:
+            output = _exchange(process, text.encode(), ends_s)
+            if len(output) > _MAX_BYTES:
+                raise self._failed(action, 0, f"it prints more than {_MAX_BYTES} bytes")
+            status = process.wait(max(ends_s - time.monotonic(), 0.1))
+        except (TimeoutError, subprocess.TimeoutExpired) as error:
             raise Unavailable(
                 f"the credential helper {self.program} did not answer within {self._timeout_s:g} s",
                 code="credential-helper-timeout",
                 where=self._where,
                 hint="run it by hand to see what it waits for",
             ) from error
-        return done.returncode, done.stdout.decode("utf-8", "replace")
+        finally:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+            for stream in (process.stdin, process.stdout):
+                if stream is not None:
+                    stream.close()
+        return status, output.decode("utf-8", "replace")
 
     def _failed(self, action: _Action, status: int, why: str = "") -> InvalidProject:
         return InvalidProject(
@@ -113,3 +135,30 @@ class CredentialHelper:
             where=self._where,
             hint=f"run `{self.program} {action}` by hand to see why",
         )
+
+
+def _exchange(process: subprocess.Popen[bytes], text: bytes, ends_s: float) -> bytes:
+    """What the program prints on getting `text`, to its end or to one byte too many; TimeoutError without an end.
+
+    What is written fits into a pipe, so that a program which does not read it is not waited for.
+    """
+    import selectors
+
+    if process.stdin is None or process.stdout is None:
+        return b""
+    with suppress(BrokenPipeError):
+        os.set_blocking(process.stdin.fileno(), False)
+        if os.write(process.stdin.fileno(), text) < len(text):
+            raise TimeoutError
+    process.stdin.close()
+    output = b""
+    with selectors.DefaultSelector() as selector:
+        selector.register(process.stdout, selectors.EVENT_READ)
+        while len(output) <= _MAX_BYTES:
+            if not selector.select(max(ends_s - time.monotonic(), 0)):
+                raise TimeoutError
+            piece = os.read(process.stdout.fileno(), _MAX_BYTES + 1 - len(output))
+            if not piece:
+                break
+            output += piece
+    return output

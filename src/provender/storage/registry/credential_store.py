@@ -61,6 +61,7 @@ class CredentialStore:
             file.set(key, {})
             place = f"the credential helper {helper.program}"
         else:
+            file.remove(host)  # under another spelling, which may be looked at first
             pair = base64.b64encode(f"{username}:{password}".encode()).decode("ascii")
             file.set(key, {"auth": pair})
             place = file.where

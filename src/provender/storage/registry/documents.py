@@ -15,6 +15,7 @@ from provender.errors import IntegrityError, InvalidDocument, ProvenderError
 from provender.oci import MAX_DOCUMENT_BYTES, Descriptor, Digest, Document
 from provender.oci.media_types import SCHEMA1_TYPES, is_document
 from provender.storage.registry.failures import Answer, artifact_refused
+from provender.storage.registry.headers import whole_number
 from provender.storage.registry.quirks import ARTIFACT_REFUSAL_STATUSES, HEAD_UNSURE_STATUSES, contradicts
 from provender.storage.registry.session import Call, Session
 
@@ -56,11 +57,12 @@ class Documents:
         answer = self._session.ask(msgspec.structs.replace(call, ok=(*call.ok, *HEAD_UNSURE_STATUSES)))
         if answer.status in HEAD_UNSURE_STATUSES:
             return None
-        reported, length = answer.headers.get("docker-content-digest", ""), answer.headers.get("content-length", "")
-        if not is_document(answer.content_type) or not length.isdigit() or len(length) > 12:
+        reported = answer.headers.get("docker-content-digest", "")
+        size = whole_number(answer.headers.get("content-length", ""))
+        if not is_document(answer.content_type) or size is None:
             return None
         try:
-            return Descriptor(media_type=answer.content_type, digest=Digest(reported), size=int(length))
+            return Descriptor(media_type=answer.content_type, digest=Digest(reported), size=size)
         except ProvenderError:
             return None
 

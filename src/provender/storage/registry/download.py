@@ -170,9 +170,14 @@ class Download:
             ) from error
 
     def _broke_silently(self) -> bool:
-        """True for an early end where neither a length nor chunks tell it from a whole answer."""
+        """True for an early end where neither a length nor chunks tell it from a whole answer.
+
+        A range may be answered by a part of it (RFC 9110, 15.3.7): what is left is asked for.
+        """
         if self._hop is None:
             return False
+        if self._hop.status == 206:
+            return self._position < self._descriptor.size
         headers = self._hop.headers
         has_end = "content-length" in headers or "chunked" in headers.get("transfer-encoding", "").lower()
         return self._position < self._descriptor.size and not has_end

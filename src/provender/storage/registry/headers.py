@@ -1,4 +1,4 @@
-"""Headers with a grammar of their own: `Link`, `Warning` and `Content-Range`. Pure."""
+"""Headers with a grammar of their own: `Link`, `Warning`, `Content-Range`, and numbers. Pure."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from typing import Final
 
 import msgspec
 
-__all__ = ["ContentRange", "next_link", "parse_content_range", "parse_warnings"]
+__all__ = ["ContentRange", "next_link", "parse_content_range", "parse_warnings", "whole_number"]
 
 _MAX_LENGTH: Final = 16 << 10
 _LINK: Final = r"<([^<>]*)>((?:\s*;\s*[^\s;,=]+(?:\s*=\s*(?:\"[^\"]*\"|[^\s\",;]*))?)*)"
 _REL: Final = r"(?i);\s*rel\s*=\s*(?:\"([^\"]*)\"|([^\s\",;]*))"
 _WARNING: Final = r'299\s+\S+\s+"((?:[^"\\]|\\.)*)"'
 _CONTENT_RANGE: Final = r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19}|\*)"
+_MAX_DIGITS: Final = 18
 _MAX_WARNINGS_BYTES: Final = 4096  # distribution-spec, "Warnings"
 
 
@@ -48,3 +49,12 @@ def parse_content_range(header: str) -> ContentRange | None:
     if start > end or (total is not None and end >= total):
         return None
     return ContentRange(start, end, total)
+
+
+def whole_number(header: str) -> int | None:
+    """The number that a header is; None if it is none, or one beyond every size.
+
+    Headers are read as Latin-1, where `isdigit` alone takes `²` for a digit that `int` then does not know.
+    """
+    text = header.strip()
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS else None

@@ -14,6 +14,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from socket import SHUT_RDWR, SO_RCVTIMEO, SO_SNDTIMEO, SOL_SOCKET, socket
+from time import monotonic
 from typing import Final, NamedTuple
 from urllib.parse import quote
 
@@ -27,6 +28,7 @@ _MAX_HEADERS: Final = 200
 _MAX_INFORMATIONAL: Final = 8
 _MAX_CHUNK_LINE_BYTES: Final = 1 << 10
 _RECEIVED_BYTES: Final = 64 << 10
+_ENDLESS_S: Final = 1e9
 _END_BYTES: Final = 3  # of the end of a head, without its last byte
 _LINE_END = re.compile(rb"\r?\n")
 _HEAD_END = re.compile(rb"\r?\n\r?\n")
@@ -147,13 +149,18 @@ class Socket:
                 raise broke(error) from error
 
     def until(self, end: re.Pattern[bytes], most: int) -> bytes:
-        """What comes up to and with `end`, at most so many bytes."""
+        """What comes up to and with `end`, at most so many bytes, and in no more time than silence may last."""
         begin, start = self._at, self._at
+        ends_s = None
         while (match := end.search(self._held, start)) is None:
             if len(self._held) - begin > most:
                 raise TransportFailure("broken", "the answer has lines that are too long")
             unused, self._at = self._held[begin:], len(self._held)
             more = self.receive(_RECEIVED_BYTES)
+            if ends_s is None:
+                ends_s = monotonic() + (_ENDLESS_S if self._limit is None else self._limit[0])
+            elif monotonic() > ends_s:
+                raise TransportFailure("timeout", "it sends next to nothing")
             if not more:
                 raise TransportFailure("broken", "the connection broke: it was closed")
             self._held = unused + more

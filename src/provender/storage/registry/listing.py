@@ -22,6 +22,7 @@ from provender.storage.registry.session import Call, Session
 __all__ = ["list_names", "next_page"]
 
 _MAX_PAGES: Final = 1000
+_MAX_BYTES: Final = 64 << 20  # of all pages together
 _PAGE_BYTES: Final = 16 << 20  # docker-registry 2.8 sends all tags in one page, whatever is asked for
 
 
@@ -34,13 +35,14 @@ def list_names(session: Session, call: Call, key: str, is_valid: Callable[[str],
     """
     seen: set[str] = set()
     urls: set[str] = set()
-    sized = True
+    sized, total = True, 0
     path: str | None = with_query(call.path, (("n", str(TAGS_PAGE)),))
     for _ in range(_MAX_PAGES):
         if path is None:
             return
         answer, sized = _page(session, call, path, sized=sized)
         urls.add(path)
+        total += len(answer.body)
         names = _names(session, call, answer, key)
         fresh = [name for name in dict.fromkeys(names) if name not in seen]
         seen.update(fresh)
@@ -52,9 +54,11 @@ def list_names(session: Session, call: Call, key: str, is_valid: Callable[[str],
         path = _next(session, call, answer, names if sized else [], has_fresh=bool(fresh))
         if path in urls:
             return
+        if total > _MAX_BYTES:
+            break
     if path is not None:
         raise Unavailable(
-            f"{session.host} has more than {_MAX_PAGES} pages of {key}",
+            f"the list of {key} of {session.host} does not end after {_MAX_PAGES} pages or {_MAX_BYTES} bytes",
             code="too-many-pages",
             where=call.where,
             hint="the registry does not come to an end; ask its operator",

@@ -101,7 +101,8 @@ def followed(base: str, target: str, registry: Origin, what: str, *, trusted: Tr
     Denied for a downgrade from https or a local target, Unavailable for what is no URL.
     """
     try:
-        url = target if _AUTHORITY.match(target) else urljoin(base, target)
+        # Without the fragment, which is never sent: nor would be what is appended behind it.
+        url = (target if _AUTHORITY.match(target) else urljoin(base, target)).partition("#")[0]
     except ValueError as error:
         raise _bad_url(target) from error
     origin = Origin.of(url)

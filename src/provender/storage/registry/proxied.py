@@ -133,7 +133,7 @@ class _HttpResponse:
     def __init__(self, raw: BaseHTTPResponse) -> None:
         self._raw = raw
         self.status = int(raw.status)
-        self.headers: Mapping[str, str] = {name.lower(): value for name, value in raw.headers.items()}
+        self.headers: Mapping[str, str] = {name.lower(): value for name, value in raw.headers.itermerged()}
 
     def read(self, size: int = -1, /) -> bytes:
         want = CHUNK_BYTES if size < 0 else size

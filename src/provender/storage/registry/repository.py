@@ -29,6 +29,7 @@ from provender.storage.registry.capabilities import Capabilities, Feature
 from provender.storage.registry.documents import MAX_PUSH_BYTES, Documents, RecentDocuments
 from provender.storage.registry.download import Download
 from provender.storage.registry.failures import problem_of
+from provender.storage.registry.headers import whole_number
 from provender.storage.registry.listing import list_names
 from provender.storage.registry.quirks import (
     DELETE_TAGGED_CODES,
@@ -122,8 +123,8 @@ class RegistryRepository:
         """A blob with its size, by one HEAD (see `BlobFinder`)."""
         unknown = Descriptor(media_type="application/octet-stream", digest=digest, size=0)
         call = self._calls.content(unknown, method="HEAD")
-        length = self.session.ask(call).headers.get("content-length", "")
-        if not length.isdigit() or len(length) > 18:
+        size = whole_number(self.session.ask(call).headers.get("content-length", ""))
+        if size is None:
             raise Unavailable(
                 f"{self.session.host} does not say how large {digest} is",
                 code="no-content-length",
@@ -132,7 +133,7 @@ class RegistryRepository:
                 retryable=False,
                 exit_status=69,
             )
-        return msgspec.structs.replace(unknown, size=int(length))
+        return msgspec.structs.replace(unknown, size=size)
 
     # Resolver
 

@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from provender.errors import Denied, ProvenderError, Unavailable
+from provender.errors import Denied, ProvenderError, RateLimited, Unavailable
 from provender.storage.abilities import BlobReader
 from provender.storage.registry.auth import Authorizer
 from provender.storage.registry.failures import Answer, Place, failed, not_a_registry
@@ -68,13 +68,13 @@ class Session:
         """True once the registry asked for credentials."""
         return self._authorizer.is_challenged
 
-    def ask(self, call: Call) -> Answer:
-        """The whole answer with one of the statuses `call.ok`."""
+    def ask(self, call: Call, *, once: bool = False) -> Answer:
+        """The whole answer with one of the statuses `call.ok`; with `once` nothing is tried again or waited for."""
         request = self._request(call)
         answer = self.wire.persist(
             lambda: self._send(request, call).answer(call.limit),
-            replayable=request.is_replayable,
-            refusable=request.is_repeatable,
+            replayable=request.is_replayable and not once,
+            refusable=request.is_repeatable and not once,
             where=call.where,
         )
         if answer.status not in call.ok:
@@ -106,7 +106,10 @@ class Session:
                 where=call.where,
                 hint="its signed address may have expired: try again; else the registry's storage is misconfigured",
             )
-        return failed(answer, self.place(call))
+        error = failed(answer, self.place(call))
+        if isinstance(error, RateLimited):
+            error.asked_s = self.wire.asked_s(answer)
+        return error
 
     def no_registry(self, answer: Answer, call: Call) -> ProvenderError:
         """The error for an answer that no registry gives."""

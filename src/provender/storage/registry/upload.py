@@ -30,6 +30,7 @@ from provender.storage.registry.chunked import ChunkedUpload
 from provender.storage.registry.early import Early, FoundThere, blob_of
 from provender.storage.registry.failures import Answer
 from provender.storage.registry.going_on import GoingOn, ask_status
+from provender.storage.registry.headers import whole_number
 from provender.storage.registry.quirks import (
     MOUNT_REFUSED_STATUSES,
     NO_MOUNT_STATUSES,
@@ -78,6 +79,7 @@ class Uploader:
         self._notes = notes
         self._going_on: GoingOn | None = None
         self._is_sending = False
+        self._is_streaming = False  # in a request that nobody below repeats
         self._may_renew = True
         self._open_at = ""  # the upload that is not done
         self._is_given_up = False
@@ -177,8 +179,9 @@ class Uploader:
         going_on = self._going_on = self._continuation(descriptor)
         if opened is None and kept is None:
             kept = going_on.noted()
+        tries = 0
         try:
-            for tries in range(1, _ATTEMPTS + 1):
+            while True:
                 try:
                     self._attempt(descriptor, reader, opened, kept)
                     self._open_at = ""
@@ -186,9 +189,16 @@ class Uploader:
                     return
                 except ProvenderError as error:
                     self._is_given_up = not error.retryable
-                    wait_s = patience.after_failure(is_known=True)
+                    # No sign of anything broken: it ends with the time. Requests that repeat have waited by then.
+                    if isinstance(error, RateLimited) and self._is_streaming:
+                        wait_s = patience.after_answer(429, error.asked_s)
+                    else:
+                        tries += 1
+                        wait_s = patience.after_failure(is_known=True)
                     may_pass = self._may_pass(error, descriptor) or (kept is not None and not _is_final(error))
                     if tries == _ATTEMPTS or wait_s is None or not may_pass or not isinstance(reader, Rewindable):
+                        if isinstance(error, RateLimited):
+                            self._open_at = ""  # it wants no request now, this one least of all
                         raise
                     if tries > 1 or isinstance(error, RateLimited):
                         self._session.wire.wait(wait_s, error.message)
@@ -220,7 +230,7 @@ class Uploader:
         return error.retryable
 
     def _attempt(self, descriptor: Descriptor, reader: BlobReader, opened: str | None, kept: UploadNote | None) -> None:
-        self._is_sending = False
+        self._is_sending = self._is_streaming = False
         if kept is not None:
             self._open_at, self._is_sending = kept.location, True
             size = self._sizes.chunk_bytes(descriptor, 0, _REST_CHUNK_BYTES) or _REST_CHUNK_BYTES
@@ -238,6 +248,7 @@ class Uploader:
         if size:
             self._send_chunks(descriptor, reader, size, 0)
         else:
+            self._is_streaming = True
             self._put(location, descriptor, reader)
 
     def _send_chunks(self, descriptor: Descriptor, reader: BlobReader, size: int, offset: int) -> None:
@@ -285,8 +296,7 @@ class Uploader:
                 call, path=with_query(call.path, (("digest-algorithm", descriptor.digest.algorithm),))
             )
         answer = self._session.ask(call)
-        asked = answer.headers.get("oci-chunk-min-length", "")
-        least = int(asked) if asked.isdigit() and len(asked) <= 12 else 0
+        least = whole_number(answer.headers.get("oci-chunk-min-length", "")) or 0
         if least:
             self._capabilities.learn_chunk_min(least)
         return self._location(answer), least
@@ -361,7 +371,7 @@ class Uploader:
             return False
 
     def _cancel(self) -> None:
-        """Let the registry forget the open upload; it does so by itself one day."""
+        """Let the registry forget the open upload, if that can be had at once; it does so by itself one day."""
         location, self._open_at = self._open_at, ""
         if not location:
             return
@@ -372,7 +382,7 @@ class Uploader:
         call = msgspec.structs.replace(self._call, method="DELETE", path=location, ok=(204, 200, 202, 416))
         try:
             for _ in range(_CANCELS):
-                if self._session.ask(call).status != 416:
+                if self._session.ask(call, once=True).status != 416:
                     return
                 # distribution: the location is not that of what arrived meanwhile, and some of it still arrives.
                 self._session.wire.timing.sleep(_SETTLES_S)

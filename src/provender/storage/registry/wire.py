@@ -6,7 +6,7 @@ is.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final, Protocol, TypeVar
 
 import msgspec
@@ -47,12 +47,14 @@ _Result = TypeVar("_Result", bound=_HasStatus)
 class Hop:
     """The answer at the end of the redirects, not read yet, and where it came from."""
 
-    def __init__(self, response: Response, url: str, *, is_foreign: bool) -> None:
+    def __init__(self, response: Response, url: str, *, is_foreign: bool, policy: RetryPolicy, timing: Timing) -> None:
         self.response = response
         self.status = response.status
         self.headers = response.headers
         self.url = url
         self.is_foreign = is_foreign  # a redirect left the origin that was asked
+        self._policy = policy
+        self._timing = timing
         self._held: Answer | None = None
 
     def answer(self, limit: int) -> Answer:
@@ -75,15 +77,22 @@ class Hop:
 
     def _body(self, limit: int, *, lenient: bool) -> bytes:
         chunks: list[bytes] = []
-        total = 0
         try:
-            while total <= limit and (chunk := self.response.read(limit + 1 - total)):
-                chunks.append(chunk)
-                total += len(chunk)
+            chunks.extend(self._pieces(limit))
         except TransportFailure:
             if not lenient:
                 raise
         return b"".join(chunks)
+
+    def _pieces(self, limit: int) -> Iterator[bytes]:
+        """The body up to `limit`, or one byte more. TransportFailure also for one that drips."""
+        total, began_s = 0, self._timing.monotonic()
+        while total <= limit and (chunk := self.response.read(limit + 1 - total)):
+            yield chunk
+            total += len(chunk)
+            waited_s = self._timing.monotonic() - began_s
+            if waited_s > self._policy.slow_after_s and total < self._policy.slow_bytes_s * waited_s:
+                raise TransportFailure("timeout", "it sends next to nothing")
 
 
 class Wire:
@@ -130,7 +139,7 @@ class Wire:
             response = self._through_gate(current, origin) if is_gated else self._sent(current, origin)
             location = response.headers.get("location")
             if not follow or response.status not in _REDIRECTS or location is None:
-                return Hop(response, current.url, is_foreign=is_foreign)
+                return Hop(response, current.url, is_foreign=is_foreign, policy=self.policy, timing=self.timing)
             response.close()
             url = followed(current.url, location, self._registry, "the redirect")
             headers = current.headers
@@ -172,7 +181,7 @@ class Wire:
                     return result
                 if not (replayable or (refusable and result.status == 429)):
                     return result
-                wait_s = patience.after_answer(result.status, self._asked_s(result))
+                wait_s = patience.after_answer(result.status, self.asked_s(result))
                 if wait_s is None:
                     return result
                 self.wait(wait_s, f"it answered {result.status}")
@@ -217,7 +226,7 @@ class Wire:
         self._is_known = self._is_known or origin == self._registry
         return response
 
-    def _asked_s(self, result: _HasStatus) -> float | None:
+    def asked_s(self, result: _HasStatus) -> float | None:
         """How long an answer asks to wait: in its header, or in its text as GHCR does."""
         asked_s = retry_after_s(result.headers, self.timing.now())
         if asked_s is None and result.status == 429 and isinstance(result, Answer):
