@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
+import threading
+import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +69,36 @@ def test_a_blob_is_pushed_fetched_and_deleted(project: InProcess, place: str) ->
     assert (unasked.status, unasked.error["code"]) == (2, "usage")
     project.prepare("blob", "delete", f"{place}@{digest}", "--force")
     assert project.json("blob", "fetch", f"{place}@{digest}").status == 66
+
+
+def test_a_file_is_hashed_once_on_its_way_to_a_registry(project: InProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = project.directory / "in.bin"
+    path.write_bytes(bytes(range(256)) * (8 << 10))
+    os.utime(path, (1, 1))
+    hashed: list[int] = []
+    real, mine = hashlib.new, threading.get_ident()
+
+    class Counting:
+        def __init__(self, name: str, content: bytes = b"") -> None:
+            self.hasher = real(name)
+            self.update(content)
+
+        def update(self, content: bytes) -> None:
+            self.hasher.update(content)
+            if threading.get_ident() == mine:  # the registry hashes in threads of its own
+                hashed.append(len(content))
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self.hasher, name)
+
+    size = path.stat().st_size
+    # The time at which the system noted the change cannot be set: the clock goes on instead.
+    later = time.time_ns() + 10_000_000_000
+    monkeypatch.setattr(time, "time_ns", lambda: later)
+    monkeypatch.setattr(hashlib, "new", Counting)
+    monkeypatch.setattr(hashlib, "sha256", partial(Counting, "sha256"))
+    project.prepare("blob", "push", "acme/app", "in.bin")
+    assert size <= sum(hashed) < 2 * size
 
 
 def test_a_wrong_blob_is_not_kept(project: InProcess) -> None:

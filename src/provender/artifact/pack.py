@@ -24,7 +24,7 @@ from provender.oci import Descriptor, Digest
 from provender.oci.annotations import TITLE, UNPACK, UNPACKED_DIGEST
 from provender.oci.media_types import LAYER_TAR, LAYER_TAR_GZIP, is_valid
 from provender.storage.hashing import hash_file
-from provender.storage.rewindable import Stamp
+from provender.storage.rewindable import FileReader, HashedFile, Stamp
 from provender.storage.ustar import END_OF_ARCHIVE, header, padding
 from provender.storage.verify import CHUNK_BYTES
 from provender.transfer.pool import Cancellation
@@ -65,6 +65,12 @@ class PackedLayer(msgspec.Struct, frozen=True):
     stamp: Stamp | None = None
     """The file's, where its digest holds as long as it has this."""
     is_pushed: bool = False
+
+    def open(self) -> FileReader:
+        """The layer's bytes; not to be hashed again by whoever asks, if nobody touched the file."""
+        if self.stamp is None:
+            return FileReader(self.path)
+        return HashedFile(self.path, self.descriptor.digest, self.stamp)
 
 
 def pack(source: Source, scratch: str, *, epoch_s: int = 0, cancellation: Cancellation | None = None) -> PackedLayer:

@@ -26,7 +26,7 @@ from provender.oci.media_types import EMPTY, IMAGE_CONFIG, MANIFEST, UNKNOWN_ART
 from provender.oci.reference import check_tag
 from provender.storage.abilities import Pusher
 from provender.storage.hashing import EarlyPusher, HashingFile, settled_size
-from provender.storage.rewindable import FileReader, HashedFile, Rewindable
+from provender.storage.rewindable import Rewindable
 from provender.storage.verify import BytesReader
 from provender.transfer.pool import Cancellation, run_all
 from provender.transfer.progress import NO_PROGRESS, Progress, WatchedContent, WatchedHashing
@@ -306,8 +306,4 @@ class _Work:
 
 def _opened(content: bytes | PackedLayer) -> Rewindable:
     """The reader of bytes, or of a layer's file."""
-    if isinstance(content, bytes):
-        return BytesReader(content)
-    if content.stamp is None:
-        return FileReader(content.path)
-    return HashedFile(content.path, content.descriptor.digest, content.stamp)
+    return BytesReader(content) if isinstance(content, bytes) else content.open()

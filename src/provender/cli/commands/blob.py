@@ -101,14 +101,14 @@ def push(
     from provender.artifact.pack import Source, check_media_type, pack
     from provender.errors import IntegrityError
     from provender.oci import Reference
-    from provender.storage.rewindable import FileReader
 
     console = console_of(ctx)
     asked = Reference.parse(repository)
     if asked.tag is not None:
         raise click.UsageError("a blob has no tag, only a digest")
     source = Source(path=file, title=file, media_type=check_media_type(media_type, "--media-type"))
-    packed = pack(source, "").descriptor.bare
+    layer = pack(source, "")
+    packed = layer.descriptor.bare
     if asked.digest not in (None, packed.digest) or size not in (None, packed.size):
         raise IntegrityError(
             f"the file has digest {packed.digest} and {packed.size} bytes",
@@ -117,7 +117,7 @@ def push(
             hint="nothing was pushed; check the file, or leave digest and size out",
         )
     services = Services(console, registries=registries, plain_http=plain_http)
-    with services.storages(services.nearby_locations()) as storages, FileReader(file) as reader:
+    with services.storages(services.nearby_locations()) as storages, layer.open() as reader:
         storages.open(asked, create=True).writable.push(packed, reader)
     if console.is_json:
         _describe(console, asked.name, packed)
