@@ -60,6 +60,30 @@ def test_plan_apply_verify_and_again(either: InProcess, stored: Repositories) ->
     assert "nothing to do" in again.stderr
 
 
+def test_a_plan_that_is_applied_again_restores_what_was_lost_and_puts_nothing_else(
+    either: InProcess, stored: Repositories
+) -> None:
+    either.prepare("relocate", "plan", "layout:source:1.0", "--to", "acme/mirror", "-o", "plan.json")
+    either.prepare("relocate", "apply", "plan.json")
+    for options in ((), ("--force",)):
+        before = len(either.registry.requests)
+        again = either.succeed("relocate", "apply", "plan.json", *options)
+        assert {each.method for each in either.registry.requests[before:]} <= {"GET", "HEAD"}
+        assert again.stdout == ""
+        assert again.stderr.splitlines()[-1].startswith("nothing to do; ")
+        assert "done before: looking whether it still is" in again.stderr
+    assert either.json("relocate", "apply", "plan.json").json.get("tags", []) == []
+    target = stored("acme/mirror/source")
+    root = target.resolve("1.0")
+    target.delete(root.descriptor)  # with its tag, and with what a registry without the API lists under another one
+    before = len(either.registry.requests)
+    restored = either.succeed("relocate", "apply", "plan.json")
+    put = [each.target for each in either.registry.requests[before:] if each.method == "PUT"]
+    assert [target.rpartition("/")[2] for target in put] == [root.digest, "1.0"]
+    assert restored.stderr.splitlines()[-1].endswith("; 1 tag moved")
+    assert stored("acme/mirror/source").digest_of("1.0") == root.digest
+
+
 def test_a_repeat_asks_two_questions_a_tag_at_most(project: InProcess, stored: Repositories) -> None:
     source = stored("acme/many")
     for number in range(20):

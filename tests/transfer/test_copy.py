@@ -249,9 +249,10 @@ class Journal(NoWatch):
     def finished(self, outcome: Outcome, /) -> None:
         self.finished_nodes[outcome.digest, outcome.is_document] = outcome.action
 
-    def before_tags(self) -> None:
+    def before_tags(self) -> frozenset[str]:
         if self.is_closed:
             raise VerificationFailed("the gate is closed")
+        return frozenset()
 
     def tagged(self, change: TagChange, /) -> None:
         self.tags.append(change.tag)

@@ -125,6 +125,9 @@ def show_report(console: Console, report: RelocationReport) -> None:
     for row in report.tags:
         before = f" (was {row.before})" if row.before else ""
         console.result(clean(f"{row.destination}:{row.tag} -> {row.digest}{before}"))
+    if report.is_empty:
+        console.note(f"nothing to do; {report.count('present')} there, and every tag names what it is to name")
+        return
     done = [f"{report.count('copied')} copied ({human_bytes(report.sent_bytes)})", f"{report.count('present')} there"]
     if report.count("mounted"):
         done.append(f"{report.count('mounted')} taken over by the registry")

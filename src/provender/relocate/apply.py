@@ -206,24 +206,26 @@ class _Watch:
         )
         self._journal.add(entry)
 
-    def before_tags(self) -> None:
-        if self._choices.is_forced:
-            return
-        # Tags that were to be new or moved: another mind may have moved them since the plan was shown.
+    def before_tags(self) -> frozenset[str]:
+        # Tags that were to be new or moved: another mind may have moved them since the plan was shown, and an earlier
+        # run of this plan as well.
         changes = [change for change in self._leg.tags if change.is_change]
         names = listed_tags(self._destination, questions=len(changes))
         asked = [each for each in changes if names is None or each.tag in names or each.before is not None]
-        run_all([partial(self._refuse_moved, change) for change in asked], jobs=self._choices.jobs)
+        right = run_all([partial(self._is_right, change) for change in asked], jobs=self._choices.jobs)
+        return frozenset(change.tag for change, is_right in zip(asked, right, strict=True) if is_right)
 
-    def _refuse_moved(self, change: TagChange) -> None:
+    def _is_right(self, change: TagChange) -> bool:
+        """True if the tag names already what it is to name; Conflict if it was moved elsewhere and must not be."""
         now = self._destination.digest_of(change.tag)
-        if now not in (change.before, change.digest):
+        if now not in (change.before, change.digest) and not self._choices.is_forced:
             raise Conflict(
                 f"{self._leg.destination}:{change.tag} was moved since the plan was made, to {now or 'nothing'}",
                 code="tag-moved",
                 where=f"{self._leg.destination}:{change.tag}",
                 hint="make a new plan; or apply this one with --force, which moves the tag all the same",
             )
+        return now == change.digest
 
     def tagged(self, change: TagChange) -> None:
         """Tags are looked at in every run; there is nothing to note."""

@@ -83,6 +83,7 @@ class Journal:
         self._done: dict[tuple[str, Digest, bool], Entry] = {}
         self._earlier: frozenset[tuple[str, Digest, bool]] = frozenset()
         self._uploads: dict[tuple[str, Digest], UploadNote] = {}
+        self._was_ended = False
         self._held = FileLock(
             path.with_name(f"{path.name}.lock"), timeout_s=0, what=f"the journal {path.name}", remove=True
         )
@@ -91,6 +92,11 @@ class Journal:
     def known(self) -> int:
         """How many nodes earlier runs and this one have finished."""
         return len(self._done)
+
+    @property
+    def was_ended(self) -> bool:
+        """True if an earlier run was the last one that was needed."""
+        return self._was_ended
 
     def has(self, destination: str, digest: Digest, *, is_document: bool) -> bool:
         """True if the node was finished at this destination."""
@@ -195,6 +201,7 @@ class Journal:
                         break
                 else:
                     self._take(line, number + 1)
+                    self._was_ended = line == _END
                 whole += len(line)
         self._earlier = frozenset(self._done)
         os.ftruncate(self._fd, whole)

@@ -72,6 +72,11 @@ class RelocationReport(msgspec.Struct, frozen=True, kw_only=True, rename="camel"
     def sent_bytes(self) -> int:
         return sum(row.sent_bytes for row in self.nodes)
 
+    @property
+    def is_empty(self) -> bool:
+        """True if everything was there and every tag was right."""
+        return not self.tags and all(row.action in ("present", "foreign") for row in self.nodes)
+
 
 def report_of(plan: RelocationPlan, applied: Sequence[Applied]) -> RelocationReport:
     """The report of a plan (or of a shard of it) that was applied."""

@@ -7,6 +7,7 @@ is written can be written again: a run that was ended goes on with the next one.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from functools import partial
 from types import TracebackType
 from typing import Final, Literal, Protocol, Self
@@ -86,8 +87,11 @@ class Watch(Protocol):
         """The node is safely there."""
         ...
 
-    def before_tags(self) -> None:
-        """Everything is there but the tags. A gate: an error raised here leaves all tags as they are."""
+    def before_tags(self) -> AbstractSet[str]:
+        """Everything is there but the tags. A gate: an error raised here leaves all tags as they are.
+
+        The tags of the plan that name already what they are to name: they are not written again.
+        """
         ...
 
     def tagged(self, change: TagChange, /) -> None:
@@ -104,8 +108,8 @@ class NoWatch:
     def finished(self, outcome: Outcome, /) -> None:
         pass
 
-    def before_tags(self) -> None:
-        pass
+    def before_tags(self) -> AbstractSet[str]:
+        return frozenset()
 
     def tagged(self, change: TagChange, /) -> None:
         pass
@@ -172,8 +176,8 @@ class _Run:
         for level in self._graph.levels():
             self._all([partial(self._write, group) for group in self._groups(level)])
         self._relate()
-        self._watch.before_tags()
-        changes = [change for change in self._plan.tags if change.is_change]
+        right = self._watch.before_tags()
+        changes = [change for change in self._plan.tags if change.is_change and change.tag not in right]
         self._keep_untagged()
         for is_digest_tag in (True, False):
             chosen = [change for change in changes if change.is_digest_tag is is_digest_tag]

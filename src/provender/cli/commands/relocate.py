@@ -391,7 +391,9 @@ def _carry_out(
         raise click.UsageError("--since and --split are for plans that go to an archive")
     else:
         with Journal(journal_file, loaded.digest) as journal:
-            if journal.known:
+            if journal.was_ended:
+                console.note(f"{journal_file.name} says that it was done before: looking whether it still is")
+            elif journal.known:
                 console.note(f"going on where {journal_file.name} ends: {journal.known} done before")
             applied = apply(loaded, *sides, journal, choices=choices, progress=console.progress())
     report = report_of(loaded, applied)
