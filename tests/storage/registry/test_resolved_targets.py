@@ -118,6 +118,22 @@ def test_a_redirect_to_a_name_that_resolves_near_is_not_followed(
         refused(caught, world, thief)
 
 
+def test_a_connection_that_the_user_asked_for_is_none_that_a_registry_may_lead_to(
+    world: World, connect: Connector, thief: TestRegistry
+) -> None:
+    with TestRegistry() as registry:
+        near = connect(thief, host=f"thief.example:{port(thief)}")
+        with pytest.raises(ProvenderError):
+            near.ping()  # the user may go there; the connection is kept
+        assert thief.connections == thief.count() == 1
+        repository = connect(registry, host=f"registry.example:{port(registry)}").repository("acme/app")
+        registry.fault(("GET", "/blobs/"), action=Redirect(f"http://thief.example:{port(thief)}/x"))
+        with pytest.raises(Denied) as caught:
+            repository.fetch(EMPTY_DESCRIPTOR)
+        assert caught.value.code == "unsafe-target"
+        assert thief.count() == 1
+
+
 def test_an_upload_location_that_resolves_near_gets_no_body(
     world: World, connect: Connector, thief: TestRegistry
 ) -> None:

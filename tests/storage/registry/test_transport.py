@@ -10,11 +10,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from provender.errors import InvalidProject, Unavailable, Unsupported
+from provender.oci import EMPTY_BYTES, EMPTY_DESCRIPTOR
 from provender.storage.registry import HttpTransport, NoCredentials, RegistryClient, Timing
 from provender.storage.registry.tls import TlsSettings
 from provender.storage.registry.transport import Request, TransportFailure
 from support.certificates import Certificates
-from support.registry import Delay, Reset, SetHeader, TestRegistry
+from support.registry import Delay, Redirect, Reset, SetHeader, TestRegistry
 
 
 def client(
@@ -99,9 +100,24 @@ def test_an_unusable_certificate_file_is_named(setting: str, tmp_path_factory: p
     assert caught.value.where == str(path)
 
 
-def test_client_certificates_stay_with_the_registry() -> None:
-    settings = TlsSettings(ca="ca.pem", client_certificate="me.pem", client_key="me.key")
-    assert settings.elsewhere == TlsSettings(ca="ca.pem")
+def test_client_certificates_stay_with_the_registry(certificates: Certificates) -> None:
+    certificate, key = certificates.server
+    settings = TlsSettings(ca=certificates.ca, client_certificate=certificate, client_key=key)
+    with (
+        TestRegistry(tls=certificates.server, client_ca=certificates.ca, needs_client=True) as registry,
+        TestRegistry(tls=certificates.server, client_ca=certificates.ca) as thief,
+        HttpTransport({}) as transport,
+    ):
+        thief.push_blob("acme/app", EMPTY_BYTES)
+        target = f"{thief.url}/v2/acme/app/blobs/{EMPTY_DESCRIPTOR.digest}"
+        registry.fault(("GET", "/blobs/"), action=Redirect(target))
+        asking = RegistryClient(
+            registry.host, transport=transport, credentials=NoCredentials(), plain_http=False, tls=settings
+        )
+        with asking.repository("acme/app").fetch(EMPTY_DESCRIPTOR) as reader:
+            assert reader.read() == EMPTY_BYTES
+        assert registry.shown_certificates == [True]
+        assert thief.shown_certificates == [False]
 
 
 def test_https_to_a_plain_registry_is_told_apart(registry: TestRegistry) -> None:
