@@ -136,6 +136,17 @@ def test_a_wider_token_serves_for_less(connect: Connector) -> None:
         assert registry.count("*", "^/token") == 1
 
 
+def test_a_token_for_one_repository_is_not_tried_at_another(connect: Connector) -> None:
+    with TestRegistry(auth="token") as registry:
+        client = connect(registry, connect.user(registry))
+        for name in ("acme/app", "acme/other"):
+            registry.push_artifact(name, "1.0", [b"x"])
+            client.repository(name).resolve("1.0")
+        # The first question of all is refused; behind it each has its answer at once.
+        assert registry.count("GET", "/manifests/") == 3
+        assert registry.count("*", "^/token") == 2
+
+
 def test_many_threads_share_one_token_request(connect: Connector) -> None:
     with TestRegistry(auth="token") as registry:
         registry.push_artifact("acme/app", "1.0", [b"x"])
