@@ -219,6 +219,19 @@ def test_an_unusable_token_answer_is_an_error(connect: Connector, answer: Status
         assert registry.count("*", "^/token") == 1
 
 
+@pytest.mark.parametrize("status", [404, 405, 501])
+def test_a_token_service_that_is_not_there_says_nothing_of_what_was_asked_for(connect: Connector, status: int) -> None:
+    with TestRegistry(auth="token") as registry:
+        registry.push_artifact("acme/app", "1.0", [b"x"])
+        registry.fault(("*", "^/token"), action=Status(status), times=99)
+        repository = connect(registry, connect.user(registry)).repository("acme/app")
+        for ask in (lambda: repository.head("1.0"), lambda: list(repository.referrers(EMPTY_DESCRIPTOR.digest))):
+            with pytest.raises(Unavailable) as caught:
+                ask()
+            assert (caught.value.code, caught.value.exit_status) == ("invalid-token-response", 69)
+            assert str(status) in caught.value.message
+
+
 def test_access_token_is_preferred(connect: Connector) -> None:
     with TestRegistry(auth="token") as registry:
         registry.fault(("GET", "^/token"), action=Status(200, {}, b'{"token": "old", "access_token": "new"}'))

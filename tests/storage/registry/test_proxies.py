@@ -44,7 +44,9 @@ def test_no_proxy_excludes(no_proxy: str, url: str) -> None:
     assert proxy_for(url, {**PROXY, "NO_PROXY": no_proxy}) is None
 
 
-@pytest.mark.parametrize("no_proxy", ["", "b.example", "ample", "a.example:5000", "10.0.0.0/8", "nonsense/99", "."])
+@pytest.mark.parametrize(
+    "no_proxy", ["", "b.example", "ample", "a.example:5000", "10.0.0.0/8", "nonsense/99", ".", "a.example:²"]
+)
 def test_no_proxy_excludes_nothing_else(no_proxy: str) -> None:
     assert proxy_for("https://a.example/", {**PROXY, "NO_PROXY": no_proxy}) == "http://proxy:3128"
 

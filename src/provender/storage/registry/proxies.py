@@ -65,7 +65,7 @@ def _split_port(entry: str) -> tuple[str, int | None]:
     if _address(entry) is not None:
         return entry, None
     name, colon, port = entry.rpartition(":")
-    if colon and port.isdigit():
+    if colon and port.isascii() and port.isdigit():
         return name.strip("[]"), int(port)
     return entry.strip("[]"), None
 

@@ -53,6 +53,8 @@ def basic_header(credential: Credential) -> str:
 # an identity token as a password only.
 _NO_POST: Final = frozenset({401, 404, 405})
 _NO_GET: Final = frozenset({404, 405})
+# Said of the token service, these are not said of what the token was wanted for: nothing was asked about that.
+_NOT_THERE: Final = frozenset({404, 405, 501})
 
 
 class TokenService:
@@ -85,6 +87,8 @@ class TokenService:
             raise self._refused(answer, credential, place)
         if answer.is_page and answer.status < 500:
             raise not_a_registry(answer, place)
+        if answer.status in _NOT_THERE:
+            raise _unusable(f"is {answer.status}: nothing there hands out tokens", place)
         if answer.status != 200:
             raise failed(answer, place)
         token = _read(answer, place)
