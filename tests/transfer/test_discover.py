@@ -164,6 +164,15 @@ def test_a_fallback_tag_that_cannot_be_read_is_an_error(repository: Repositories
             walk(repository(registry), "1.0")
 
 
+def test_a_web_page_in_place_of_the_tags_is_never_none(registry: TestRegistry, repository: Repositories) -> None:
+    family(remote := repository(registry))
+    page = Status(404, {"Content-Type": "text/html"}, b"<html>this proxy does not know that path</html>")
+    registry.fault(("GET", "/tags/list"), action=page)
+    with pytest.raises(NotFound) as caught:
+        walk(remote, "1.0")
+    assert "web page" in (caught.value.hint or "")
+
+
 def test_a_repository_without_tags_has_no_digest_tags(registry: TestRegistry, repository: Repositories) -> None:
     remote = repository(registry)
     root = push(remote, "root")

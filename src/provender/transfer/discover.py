@@ -165,7 +165,9 @@ class _Walk:
                 self._by_stem.setdefault(parsed.stem, []).append(parsed)
                 if len(names) > self._options.limits.digest_tags:
                     raise _too_large(f"the repository has more than {len(names) - 1} digest tags")
-        except NotFound:
+        except NotFound as error:
+            if error.code == "not-found-page":  # a proxy's, say, that lets no such question through
+                raise
             # The documents are there, so the repository is: it has no tags (docker-registry answers so).
             names.clear()
         self._names = names

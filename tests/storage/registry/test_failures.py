@@ -81,7 +81,7 @@ def test_the_budget_counts_all_waits_of_a_request(registry: TestRegistry, connec
         (404, b'{"errors":[{"code":"NAME_UNKNOWN"}]}', NotFound, "repository-not-found"),
         (404, b'{"errors":[{"code":"MANIFEST_UNKNOWN"}]}', NotFound, "manifest-not-found"),
         (404, b"404 page not found", NotFound, "not-found"),
-        (404, b"<html>nginx</html>", NotFound, "not-found"),
+        (404, b"<html>nginx</html>", NotFound, "not-found-page"),
         (405, b"", Unsupported, "unsupported"),
         (413, b"", Unsupported, "too-large-for-registry"),
         (304, b"", Unavailable, "refused-by-registry"),

@@ -526,6 +526,15 @@ def test_a_tag_that_cannot_be_read_is_not_written(
     assert plain.count("PUT", "/manifests/sha256-") == 0
 
 
+def test_a_web_page_in_place_of_the_tag_is_never_none(plain: TestRegistry, repository: RegistryRepository) -> None:
+    repository.push_document(referrer("a"))
+    page = Status(404, {"Content-Type": "text/html"}, b"<html>this proxy does not know that path</html>")
+    plain.fault(("GET", "/manifests/sha256-"), action=page)
+    with pytest.raises(NotFound) as caught:
+        list(repository.referrers(SUBJECT.digest))
+    assert "web page" in (caught.value.hint or "")
+
+
 def test_a_lost_update_is_made_again(plain: TestRegistry, repository: RegistryRepository) -> None:
     theirs = manifest("theirs", artifact_type=SIGNATURE)
     repository.push_document(theirs)

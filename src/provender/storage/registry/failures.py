@@ -256,6 +256,7 @@ def _not_found(answer: Answer, problem: Problem, place: Place) -> NotFound:
     code, text = _NOT_FOUND_CODES.get(problem.code, ("not-found", "it is not there"))
     hint = "check repository, tag and digest"
     if answer.is_page:
+        code = "not-found-page"  # perhaps nobody who knows was asked
         hint = f"the answer is a web page: is {place.host} a registry?"
     elif code == "repository-not-found" and "push" in place.scope:
         hint = "make the repository first: this registry does not make one for a push (ECR, GitLab)"

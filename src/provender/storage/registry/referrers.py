@@ -246,7 +246,7 @@ class Referrers:
         try:
             document = self._documents.get(self._calls.manifest(fallback_tag(subject)), None)
         except NotFound as error:
-            if error.code == "repository-not-found":
+            if error.code in ("repository-not-found", "not-found-page"):
                 raise
             return None
         # GitLab finds the subject itself under this name (ocx-sh/ocx #480): an index of platforms, say, is no list.
