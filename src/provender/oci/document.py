@@ -6,7 +6,6 @@ The bytes are the truth; `Manifest` and `Index` are views of them. Nothing that 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Final, NoReturn, TypeVar
@@ -34,7 +33,6 @@ __all__ = ["MAX_DOCUMENT_BYTES", "Document", "Index", "Manifest", "parse_json"]
 MAX_DOCUMENT_BYTES: Final = 8 << 20  # read; registries accept at least 4 MiB (distribution-spec, "Pushing Manifests")
 _MAX_DEPTH: Final = 64
 _SMALL_BYTES: Final = 16 << 10
-_SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
@@ -162,9 +160,7 @@ def parse_json(raw: bytes, what: str) -> dict[str, object]:
     """The JSON object in `raw`, read strictly (UTF-8, no duplicate keys, no NaN, bounded depth), or InvalidDocument."""
     try:
         value = json.loads(raw.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant)
-        if _SURROGATE.search(raw) is not None:  # half a pair is no text, and nothing could be written that has it
-            json.dumps(value, ensure_ascii=False).encode()
-    except UnicodeError as error:
+    except UnicodeDecodeError as error:
         raise InvalidDocument(f"{what} is not UTF-8", code="invalid-json") from error
     except RecursionError as error:
         raise InvalidDocument(f"{what} is nested too deeply", code="invalid-json") from error
@@ -256,9 +252,16 @@ def _convert(fields: Mapping[str, object], kind: type[_View]) -> _View:
         raise InvalidDocument(f"invalid {kind.__name__.lower()}: {error}", code="invalid-document") from error
     if view.schema_version not in (None, 2):
         _refuse(f"schemaVersion is {view.schema_version}, not 2", "invalid-document")
+    _check_artifact_type(view.artifact_type)
     for descriptor in (*view.successors(), *(() if view.subject is None else (view.subject,))):
         _check_descriptor(descriptor)
     return view
+
+
+def _check_artifact_type(name: str | None) -> None:
+    """A type goes into locks, plans and archives, which are UTF-8; what else holds half a character stays in here."""
+    if name is not None and not name.isascii() and any("\ud800" <= char <= "\udfff" for char in name):
+        _refuse(f"the artifactType {name[:150]!r} holds half a character", "invalid-document")
 
 
 def _check_descriptor(descriptor: Descriptor) -> None:
@@ -268,6 +271,7 @@ def _check_descriptor(descriptor: Descriptor) -> None:
         _refuse(f"{descriptor.digest} has a size beyond 64 bits", "invalid-document")
     if not is_valid(descriptor.media_type):
         _refuse(f"{descriptor.media_type[:150]!r} is not a media type", "invalid-document")
+    _check_artifact_type(descriptor.artifact_type)
 
 
 def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
