@@ -193,7 +193,7 @@ def _read(directory: int, name: str) -> str:
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_kills_at_any_time_need_no_repair(tmp_path: Path, seed: int) -> None:
-    scene = Scene(tmp_path, files=40)
+    scene = Scene(tmp_path, files=20)
     chance = random.Random(seed)
     scene.go_on()
     began = time.monotonic()

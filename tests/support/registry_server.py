@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import selectors
 import socket
 import ssl
 import struct
@@ -38,7 +39,7 @@ class Server:
         self.take_fault = take_fault
         self.stopping = threading.Event()
         self._http = _HttpServer(self, tls, port, client_ca, needs_client)
-        self._thread = threading.Thread(target=self._http.serve_forever, args=(0.02,), name="test-registry")
+        self._thread = threading.Thread(target=self._http.serve, name="test-registry")
 
     @property
     def port(self) -> int:
@@ -58,15 +59,16 @@ class Server:
 
     def stop(self) -> None:
         self.stopping.set()
-        self._http.shutdown()
+        self._http.wake()
+        self._thread.join(10)
         self._http.end_connections()
         self._http.server_close()
-        self._thread.join(10)
 
 
 class _HttpServer(ThreadingHTTPServer):
     daemon_threads = False
     block_on_close = True
+    timeout = 0  # of `handle_request`, for a client that went away before it was met
     request_queue_size = 64
 
     def __init__(
@@ -75,6 +77,7 @@ class _HttpServer(ThreadingHTTPServer):
         self.owner = owner
         self.connections = 0
         self.errors: list[BaseException] = []
+        self._woken, self._wake = socket.socketpair()
         self._open: set[socket.socket] = set()
         self._open_lock = threading.Lock()
         self._tls: ssl.SSLContext | None = None
@@ -85,6 +88,18 @@ class _HttpServer(ThreadingHTTPServer):
                 self._tls.load_verify_locations(client_ca)
                 self._tls.verify_mode = ssl.CERT_REQUIRED if needs_client else ssl.CERT_OPTIONAL
         super().__init__(("127.0.0.1", port), _Handler)
+
+    def serve(self) -> None:
+        """Answer until the owner is stopping and wakes it; `serve_forever` would look for that from time to time."""
+        with self._woken, selectors.DefaultSelector() as selector:
+            for source in (self.socket, self._woken):
+                selector.register(source, selectors.EVENT_READ)
+            while not self.owner.stopping.is_set():
+                if any(key.fileobj is self.socket for key, _ in selector.select()):
+                    self.handle_request()
+
+    def wake(self) -> None:
+        self._wake.close()
 
     def server_bind(self) -> None:
         # HTTPServer.server_bind asks the resolver for the host's name, which can take seconds.

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import time
+from contextlib import suppress
 from pathlib import Path
 
+from provender.project.lock import LOCK_NAME
+from provender.project.manifest import MANIFEST_NAME
 from support.local_project import LocalProject, Tree
 
 __all__ = ["Scene"]
@@ -40,6 +45,7 @@ class Scene:
             y={"oci": "acme/y", "tag": "1", "to": "deep/down/y"},
             moving={"oci": "acme/moving", "tag": "1", "to": "moving"},
         )
+        self._age_inputs()
         self.project.sync(jobs=1)
 
     def go_on(self) -> None:
@@ -49,6 +55,14 @@ class Scene:
             z={"oci": "acme/z", "tag": "1", "to": "other/z"},
             moving={"oci": "acme/moving", "tag": "1", "to": "moving/inside/it"},
         )
+        self._age_inputs()
+
+    def _age_inputs(self) -> None:
+        """Manifest and lock as written a while ago: a run waits where they were written in this very instant."""
+        then = time.time_ns() - 10**10
+        for name in (MANIFEST_NAME, LOCK_NAME):
+            with suppress(FileNotFoundError):
+                os.utime(self.project.path(name), ns=(then, then))
 
     def check_all_old_or_all_new(self, what: object) -> bool:
         """True if everything is new; nothing lies about in any case."""
