@@ -55,6 +55,22 @@ def test_no_more_than_the_limit_run_at_once() -> None:
     assert gate.limit == 2
 
 
+def test_of_many_that_wait_each_gets_its_turn_while_the_limit_moves() -> None:
+    clock = Clock()
+    gate = Gate(3, 8, None, clock.timing)
+    ended = threading.Semaphore(0)
+
+    def ask(number: int) -> None:
+        for round_ in range(20):
+            gate.leave(gate.enter(), 429 if (number + round_) % 7 == 0 else 500 if round_ % 5 == 0 else 200)
+        ended.release()
+
+    threads = [threading.Thread(target=ask, args=(number,), daemon=True) for number in range(24)]
+    for thread in threads:
+        thread.start()
+    assert all(ended.acquire(timeout=60) for _ in threads)
+
+
 def test_success_widens_and_refusal_halves() -> None:
     clock = Clock()
     gate = Gate(4, 6, None, clock.timing)

@@ -118,8 +118,7 @@ class Gate:
                 if self._rate is not None and self._rate != self._per_second:
                     is_near = 0.8 * self._ceiling < self._rate < 1.2 * self._ceiling
                     self._rate = self._bounded(self._rate + (_LITTLE_MORE_PER_S if is_near else _MORE_PER_S))
-            self._running -= 1
-            self._changed.notify_all()
+            self._free_one()
 
     def _refused(self, turn: Turn, now_s: float, asked_s: float | None) -> None:
         # A host that asks for a day gets an error to its caller, not a closed gate. One that asks for nothing may count
@@ -159,8 +158,13 @@ class Gate:
 
     def _give_back(self) -> None:
         with self._changed:
-            self._running -= 1
-            self._changed.notify_all()
+            self._free_one()
+
+    def _free_one(self) -> None:
+        # Only as many are woken as may enter: where many wait, all would wake for each request.
+        self._running -= 1
+        if self._running < self._limit:
+            self._changed.notify(self._limit - self._running)
 
 
 class Gates:
