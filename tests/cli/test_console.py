@@ -94,3 +94,31 @@ def test_a_warning_is_shown_once_and_quiet_silences_notes_first() -> None:
 )
 def test_sizes_for_people(size: int, text: str) -> None:
     assert human_bytes(size) == text
+
+
+def shown(names: list[tuple[str, int]]) -> str:
+    """What a terminal gets while these items are in transfer, one after the other."""
+    one, _, err = console(terminal=True)
+    progress = one.progress()
+    for name, size in names:
+        task = progress.start(name, size)
+        progress.advance(task, size)
+        progress.done(task)
+    one.stop_progress()
+    return err.getvalue()
+
+
+def test_small_ones_share_a_bar() -> None:
+    text = shown([*((f"small-{number}", 10_000) for number in range(50)), ("large", 1 << 20)])
+    assert "small-" not in text
+    assert "small ones, 50 done" in text
+
+
+def test_a_name_cannot_drive_the_terminal_from_its_bar() -> None:
+    one, _, err = console(terminal=True)
+    progress = one.progress()
+    task = progress.start("a\x1b]0;title\x07b", 1 << 20)
+    progress.advance(task, 10)
+    one.stop_progress()
+    assert "title" in err.getvalue()
+    assert "\x1b]" not in err.getvalue()

@@ -215,7 +215,7 @@ class Console:
         if self.quiet or not self.progress_wanted or self.is_json or self.debug:
             return NoProgress()
         if self._err.isatty() and not self.in_ci and self._environment.get("TERM") != "dumb":
-            display = BarProgress(self._err)
+            display = BarProgress(self._err, clean)
             self._display = display
             self._shown_since = time.monotonic()
             return display

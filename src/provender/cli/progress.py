@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Final, TextIO
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
@@ -13,34 +13,61 @@ if TYPE_CHECKING:
 __all__ = ["BarProgress", "LineProgress"]
 
 
-class BarProgress:
-    """A bar per item in transfer, on stderr; drawn from the first item on, gone after `stop`."""
+# An item up to this size is gone before its bar can be read: all of them share one.
+_SMALL_BYTES: Final = 256 << 10
+_SMALL: Final = -1
 
-    def __init__(self, stream: TextIO) -> None:
+
+class BarProgress:
+    """A bar per item in transfer, and one for all small ones, on stderr; from the first item on, gone after `stop`."""
+
+    def __init__(self, stream: TextIO, clean: Callable[[str], str]) -> None:
         self._stream = stream
+        self._clean = clean
         self._lock = threading.Lock()
         self._rich: RichProgress | None = None
+        self._small: TaskID | None = None
+        self._small_bytes = 0
+        self._small_done = 0
 
     def start(self, name: str, total_bytes: int | None) -> int:
         with self._lock:
             if self._rich is None:
                 self._rich = self._open()
-            return self._rich.add_task(name[-40:], total=total_bytes)
+            if total_bytes is None or total_bytes > _SMALL_BYTES:
+                return self._rich.add_task(self._clean(name)[-40:], total=total_bytes)
+            self._small_bytes += total_bytes
+            if self._small is None:
+                self._small = self._rich.add_task("small ones", total=self._small_bytes)
+            else:
+                self._rich.update(self._small, total=self._small_bytes)
+            return _SMALL
 
     def advance(self, task: int, count: int) -> None:
         if self._rich is not None:
-            self._rich.advance(_task(task), count)
+            self._rich.advance(self._numbered(task), count)
 
     def done(self, task: int) -> None:
-        if self._rich is not None:
-            self._rich.remove_task(_task(task))
+        with self._lock:
+            if self._rich is None:
+                return
+            if task != _SMALL:
+                self._rich.remove_task(self._numbered(task))
+            elif self._small is not None:
+                self._small_done += 1
+                self._rich.update(self._small, description=f"small ones, {self._small_done} done")
 
     def stop(self) -> None:
         """Take all bars away."""
         with self._lock:
             if self._rich is not None:
                 self._rich.stop()
-                self._rich = None
+                self._rich = self._small = None
+
+    def _numbered(self, task: int) -> TaskID:
+        from rich.progress import TaskID
+
+        return self._small if task == _SMALL and self._small is not None else TaskID(task)
 
     def _open(self) -> RichProgress:
         from rich.console import Console
@@ -87,9 +114,3 @@ class LineProgress:
 
     def done(self, task: int) -> None:
         self._say(f"done: {self._names[task]}")
-
-
-def _task(number: int) -> TaskID:
-    from rich.progress import TaskID
-
-    return TaskID(number)
