@@ -95,8 +95,8 @@ def _say_version() -> bool:
     if sys.stdout is None:
         return False
     try:
-        sys.stdout.write(f"provender {__version__}\n")
-        sys.stdout.flush()
+        # Not by the stream, which would keep what could not be written, and fail again when it is looked at.
+        os.write(sys.stdout.fileno(), f"provender {__version__}{os.linesep}".encode())
     except OSError:
         return False
     return True
