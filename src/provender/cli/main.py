@@ -9,6 +9,7 @@ import os
 import sys
 
 from provender import __version__
+from provender.cli.saying import said
 
 TYPE_CHECKING = False  # as mypy knows it; importing `typing` would double the time of `--version`
 if TYPE_CHECKING:
@@ -66,8 +67,8 @@ _OBJECTS_BETWEEN_COLLECTIONS: Final = 50_000
 def run() -> None:
     """Run the command line of this process, and exit with its status."""
     arguments = sys.argv[1:]
-    if arguments == ["--version"] and _say_version():
-        return
+    if arguments == ["--version"] and said(sys.stdout, f"provender {__version__}\n"):
+        return  # without click, for scripts ask for it often
     if arguments[:1] == ["sync"]:
         from provender.cli.quick import is_sync_done
 
@@ -88,18 +89,6 @@ def run() -> None:
     status = guarded(arguments)
     # All is said and flushed, and no thread but daemons runs: taking the interpreter apart would only take time.
     os._exit(status)
-
-
-def _say_version() -> bool:
-    """True once it is said, without click, for scripts ask for it often; False if nobody can be told."""
-    if sys.stdout is None:
-        return False
-    try:
-        # Not by the stream, which would keep what could not be written, and fail again when it is looked at.
-        os.write(sys.stdout.fileno(), f"provender {__version__}{os.linesep}".encode())
-    except OSError:
-        return False
-    return True
 
 
 def load(name: str) -> object:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 
+from provender.cli.saying import said
 from provender.project.stat_index import unchanged_count
 
 __all__ = ["is_sync_done"]
@@ -25,17 +26,8 @@ def is_sync_done(options: list[str]) -> bool:
     try:
         count = unchanged_count("")
         if count is not None:
-            _say(f"{count} {'dependency' if count == 1 else 'dependencies'}, nothing to do\n")
+            # If nobody listens: the answer is in the exit status.
+            said(sys.stderr, f"{count} {'dependency' if count == 1 else 'dependencies'}, nothing to do\n")
         return count is not None
     except KeyboardInterrupt:
         sys.exit(_INTERRUPTED)
-
-
-def _say(text: str) -> None:
-    if sys.stderr is None:
-        return
-    try:
-        sys.stderr.write(text)
-        sys.stderr.flush()
-    except OSError:
-        pass  # nobody listens: the answer is in the exit status (contextlib.suppress would take 3 ms to import)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 
+from provender.cli.saying import said
 from provender.project.stat_index import unchanged_note
 
 __all__ = ["INDEX_FILE", "is_vendir_sync_done", "note_start"]
@@ -37,15 +38,6 @@ def is_vendir_sync_done(arguments: list[str]) -> bool:
         return False
     try:
         note = unchanged_note("", INDEX_FILE, start=note_start(arguments))
-        return note is not None and _say(note.decode("utf-8", "surrogateescape"))
+        return note is not None and said(sys.stdout, note.decode("utf-8", "surrogateescape"))
     except KeyboardInterrupt:
         sys.exit(_INTERRUPTED)
-
-
-def _say(text: str) -> bool:
-    try:
-        sys.stdout.write(text)
-        sys.stdout.flush()
-    except OSError:
-        return False  # whoever says it again meets the same, and knows how to end
-    return True
