@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import subprocess
@@ -324,3 +325,24 @@ def test_an_unwritable_store_changes_nothing_on_push(project: Workspace) -> None
     for place in [project.directory / "store", *(project.directory / "store").rglob("*")]:
         if place.is_dir():
             place.chmod(0o755)
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_under_a_copy_keeps_what_was_finished_and_says_so(
+    project: Workspace, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    publish(project.registry, "acme/app", "1", {"a.txt": b"small", "b.bin": bytes(100_000)})
+    write = os.write
+
+    def full(fd: int, content: bytes) -> int:
+        if len(content) > 10_000:
+            raise OSError(number, os.strerror(number))
+        return write(fd, content)
+
+    monkeypatch.setattr(os, "write", full)
+    result = project.answer("copy", "acme/app:1", "layout:there", "--concurrency", "1")
+    assert result.status == 74, result.stderr
+    assert result.stderr.splitlines()[-1].endswith("and run again; what was finished is kept, nothing is half done")
+    kept = [path.read_bytes() for path in (project.directory / "there/blobs").rglob("*") if path.is_file()]
+    assert b"small" in kept
+    project.check_no_leftovers()

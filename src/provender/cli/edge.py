@@ -133,8 +133,8 @@ def _system_failure(console: Console, error: OSError) -> int:
         os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else console.directory or console.subject
     )
     hints = {
-        errno.ENOSPC: "free some space; nothing was changed",
-        errno.EDQUOT: "the disk quota is used up; nothing was changed",
+        errno.ENOSPC: "free some space and run again; what was finished is kept, nothing is half done",
+        errno.EDQUOT: "make room in the disk quota and run again; what was finished is kept, nothing is half done",
         errno.EFBIG: "the file system, or a limit on this process (ulimit -f), allows no file of that size",
         errno.EROFS: "mount it writable, or work on another file system",
     }
