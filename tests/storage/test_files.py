@@ -198,3 +198,18 @@ def test_removed_lock_file_still_excludes(tmp_path: Path) -> None:
     finish([start_python(code, str(path)) for _ in range(4)])
     assert path.read_text() == "240"
     assert not (tmp_path / "lock").exists()
+
+
+def test_an_interrupt_while_an_unfinished_file_is_taken_away_leaves_it_to_be_taken_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(_path: object) -> None:
+        raise KeyboardInterrupt
+
+    file = AtomicFile(tmp_path / "file")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "unlink", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            file.discard()
+    file.discard()
+    assert list(tmp_path.iterdir()) == []

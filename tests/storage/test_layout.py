@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import threading
 import time
 from pathlib import Path
 
@@ -321,3 +322,34 @@ def test_relative_path_of_a_moved_layout_still_works(layout: LayoutStorage, tmp_
     layout.push_document(manifest("a"), ["v1"])
     shutil.move(layout.path, tmp_path / "moved")
     assert LayoutStorage(tmp_path / "moved").resolve("v1") == manifest("a")
+
+
+def test_what_a_thread_is_long_in_making_durable_goes_when_nobody_waits_for_it(
+    layout: LayoutStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, ended = threading.Event(), threading.Event()
+
+    def slow(_fd: int) -> None:
+        begun.set()
+        ended.wait(60)
+
+    failures: list[BaseException] = []
+
+    def push() -> None:
+        try:
+            layout.push(blob(b"content"), BytesReader(b"content"))
+        except OSError as error:
+            failures.append(error)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", slow)
+        thread = threading.Thread(target=push)
+        thread.start()
+        assert begun.wait(60)
+        layout.withdraw()
+        left = list(layout.path.rglob("*.tmp"))
+        ended.set()
+        thread.join(60)
+    assert left == []
+    assert [type(error) for error in failures] == [FileNotFoundError]
+    assert not place(layout, b"content").exists()

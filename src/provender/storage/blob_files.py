@@ -68,10 +68,14 @@ def receive(
     durable: bool,
     where: str,
     temporary: Path | None = None,
+    unfinished: set[str] | None = None,
 ) -> None:
-    """Copy `reader` to its end into a new file `path`; it appears only if size and digest are right."""
+    """Copy `reader` to its end into a new file `path`; it appears only if size and digest are right.
+
+    `temporary` and `unfinished` are as for `AtomicFile`.
+    """
     verified = verifying(reader, descriptor, where=where)
-    with AtomicFile(path, durable=durable, temporary=temporary) as file:
+    with AtomicFile(path, durable=durable, temporary=temporary, unfinished=unfinished) as file:
         while chunk := verified.read(CHUNK_BYTES):
             file.write(chunk)
         try:

@@ -123,10 +123,19 @@ class AtomicFile:
     Leaving the `with` block without a commit, for whatever reason, leaves nothing behind. The temporary file lies
     beside `path` unless `temporary` names another place on the same file system. `mode` is narrowed by the umask.
     Errors name `path`. A device or a pipe there is never replaced: Unsupported (`special-file`).
+
+    `unfinished` has the temporary file for as long as it may be there: whoever cannot wait for the thread that writes
+    it, which may be long in making it durable, takes it away.
     """
 
     def __init__(
-        self, path: Path | str, *, mode: int = 0o644, durable: bool = True, temporary: Path | str | None = None
+        self,
+        path: Path | str,
+        *,
+        mode: int = 0o644,
+        durable: bool = True,
+        temporary: Path | str | None = None,
+        unfinished: set[str] | None = None,
     ) -> None:
         self._path = path
         self._durable = durable
@@ -134,9 +143,12 @@ class AtomicFile:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NOFOLLOW | _CLOEXEC | _BINARY
         if temporary is None:
             _spare_special(path)
+        self._unfinished = set() if unfinished is None else unfinished
+        self._unfinished.add(os.fspath(self._temporary))  # before there is anything that it would have to say
         try:
             self._fd: int | None = os.open(self._temporary, flags, mode)
         except OSError as error:
+            self._unfinished.discard(os.fspath(self._temporary))
             raise OSError(error.errno, error.strerror, str(path)) from None
         self._finished = False
 
@@ -168,6 +180,7 @@ class AtomicFile:
                 self.seal()
             os.replace(self._temporary, self._path)
             self._finished = True
+            self._unfinished.discard(os.fspath(self._temporary))
         except OSError:
             self.discard()
             raise
@@ -176,11 +189,12 @@ class AtomicFile:
         """Leave nothing behind; after a commit or another discard it does nothing."""
         if self._finished:
             return
-        self._finished = True
         with suppress(OSError):
             self._close()
         with suppress(OSError):
             os.unlink(self._temporary)
+        self._finished = True  # only now: a second Ctrl-C that came before leaves it to be done
+        self._unfinished.discard(os.fspath(self._temporary))
 
     def __enter__(self) -> Self:
         return self

@@ -87,6 +87,7 @@ class LayoutStorage(LayoutView):
         self._mutex = threading.Lock()
         self._loaded: _Loaded | None = None
         self._unsynced: set[str] = set()
+        self._unfinished: set[str] = set()
         self._tidied: set[str] = set()
         self._made: list[Path] = []  # directories, the innermost first
         self._is_ours = False
@@ -110,8 +111,7 @@ class LayoutStorage(LayoutView):
             with suppress(OSError):  # a garbage collection that runs now is not to take it for old
                 os.utime(self._writable(digest), follow_symlinks=False)
             return
-        receive(reader, descriptor, self._writable(digest), durable=True, where=self._where)
-        self._unsynced.add(digest.algorithm)
+        self._receive(reader, descriptor)
 
     def push_document(self, document: Document, tags: Sequence[str] = ()) -> None:
         """Store and list a manifest or index, then point `tags` at it (see `Pusher.push_document`)."""
@@ -196,7 +196,13 @@ class LayoutStorage(LayoutView):
                     raise self._no_content(digest) from error
 
     def withdraw(self) -> None:
-        """Take away what was made here if nothing came into it; what was there before, or has content, stays."""
+        """Take away what was made here if nothing came into it; what was there before, or has content, stays.
+
+        What a thread that nobody waits for any more has not finished goes as well.
+        """
+        for unfinished in tuple(self._unfinished):
+            with suppress(OSError):
+                os.unlink(unfinished)
         if self._is_ours:
             with suppress(OSError, ProvenderError), self._locked():
                 self._take_apart()
@@ -307,8 +313,11 @@ class LayoutStorage(LayoutView):
                 if opened[1] == len(document.raw) and read_all(file, MAX_DOCUMENT_BYTES) == document.raw:
                     return
         # Absent, or damaged: the right bytes are at hand.
+        self._receive(BytesReader(document.raw), descriptor)
+
+    def _receive(self, reader: BlobReader, descriptor: Descriptor) -> None:
         path = self._writable(descriptor.digest)
-        receive(BytesReader(document.raw), descriptor, path, durable=True, where=self._where)
+        receive(reader, descriptor, path, durable=True, where=self._where, unfinished=self._unfinished)
         self._unsynced.add(descriptor.digest.algorithm)
 
     def _writable(self, digest: Digest) -> Path:
