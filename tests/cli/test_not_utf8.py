@@ -45,11 +45,13 @@ def test_a_layout_with_such_a_path_is_read_and_written(project: InProcess) -> No
         (["relocate", "plan", "acme/good:1", "--to", f"layout:{ODD}.tar", "-o", "plan.json"], "invalid-encoding"),
         (["push", "layout:x:1", "a.txt", "--annotation", f"k={ODD}"], "invalid-annotation"),
         (["push", "layout:x:1", "a.txt", "--annotation", f"{ODD}=v"], "invalid-annotation"),
+        (["push", "layout:x:1", "a.txt", "--annotation-file", "half.json"], "invalid-annotation-file"),
         (["add", f"layout:{ODD}:1.0", "--name", "x"], "invalid-encoding"),
     ],
 )
 def test_what_has_to_be_written_as_text_is_refused(project: InProcess, command: list[str], code: str) -> None:
     project.depend()
+    (project.directory / "half.json").write_text('{"$manifest": {"a": "\\udcff"}}')
     before = project.look()
     refused(project.json(*command), 2, code)
     assert project.look() == before

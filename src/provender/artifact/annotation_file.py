@@ -34,14 +34,12 @@ def parse_annotations(words: Sequence[str]) -> dict[str, str]:
             raise InvalidReference(
                 f"the annotation {shown(key)} is given twice", code="invalid-annotation", hint="keep one of the two"
             )
-        try:
-            word.encode()
-        except UnicodeEncodeError as error:
+        if not _is_text(word):
             raise InvalidReference(
                 f"the annotation {shown(key)} is not UTF-8",
                 code="invalid-annotation",
                 hint="a manifest is UTF-8: write it so",
-            ) from error
+            )
         found[key] = value
     return found
 
@@ -68,7 +66,19 @@ def read_annotation_file(path: str) -> dict[str, dict[str, str]]:
 def _strings(value: object, key: str, path: str) -> dict[str, str]:
     if not isinstance(value, Mapping) or not all(isinstance(item, str) for item in value.values()):
         raise _invalid(path, f"{shown(key)} is no object of strings")
-    return {str(name): str(item) for name, item in value.items()}
+    found = {str(name): str(item) for name, item in value.items()}
+    if not all(_is_text(f"{name}{item}") for name, item in found.items()):
+        raise _invalid(path, f"{shown(key)} has half a character (a lone surrogate)")
+    return found
+
+
+def _is_text(text: str) -> bool:
+    """False for what no manifest can be written with."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _invalid(path: str, why: str) -> InvalidDocument:
