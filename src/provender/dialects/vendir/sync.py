@@ -13,21 +13,21 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from provender.dialects.vendir.config import Configuration, entire_path, within
+from provender.dialects.vendir.config import Configuration, entire_path
 from provender.dialects.vendir.describe import described
-from provender.dialects.vendir.fetch import Fetch, Fetcher, Work, identity_of
-from provender.dialects.vendir.lock import LockConfig, LockContents, LockDirectory, LockNothing
+from provender.dialects.vendir.fetch import Fetcher, Work, identity_of
+from provender.dialects.vendir.item import Item, config_digest, locate, lock_of, mode_of
+from provender.dialects.vendir.lock import LockConfig, LockContents, LockNothing
 from provender.dialects.vendir.lock_file import OnRollBack
 from provender.dialects.vendir.record import ContentsRecord, Records
-from provender.dialects.vendir.schema import Contents, Directory
+from provender.dialects.vendir.schema import Directory
 from provender.dialects.vendir.standing import Standing
 from provender.errors import InvalidProject, NotFound, ProvenderError
 from provender.project.state import STATE_DIRECTORY, State
-from provender.settings.go_yaml import dump
 from provender.storage.files import FileLock
 from provender.transfer.pool import Cancellation, run_all
 from provender.transfer.progress import NO_PROGRESS, Progress
@@ -35,18 +35,7 @@ from provender.transfer.progress import NO_PROGRESS, Progress
 if TYPE_CHECKING:
     from provender.dialects.vendir.exchange import Exchange
 
-__all__ = ["SyncOptions", "Synced", "Synchroniser", "config_digest"]
-
-_WORDS: Final = {
-    "git": "git contents",
-    "http": "HTTP contents",
-    "image": "image contents",
-    "imgpkgBundle": "imgpkgBundle contents",
-    "ociArtifact": "OCI artifact contents",
-    "githubRelease": "github release contents",
-    "helmChart": "helm chart contents",
-    "inline": "inline contents",
-}
+__all__ = ["SyncOptions", "Synced", "Synchroniser"]
 
 
 class SyncOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -113,30 +102,6 @@ class Synchroniser:
             return run.sync(asked, meant, lock or LockConfig(), self._say, conclude)
 
 
-class _Item(msgspec.Struct):
-    """One of the contents on its way."""
-
-    directory: Directory
-    asked: Contents
-    meant: Contents
-    path: str
-    """As vendir spells it, from the working directory."""
-    target: str
-    """Absolute."""
-    place: str | None
-    old_lock: LockContents | None
-    digest: str
-    """Of the configuration of lazy contents."""
-    is_lazy: bool = False
-    fetch: Fetch | None = None
-    identity: str = ""
-    is_right: bool = False
-    """What lies there is what is wanted."""
-    lock: LockContents | None = None
-    staged: str = ""
-    record: ContentsRecord | None = None
-
-
 class _Run:
     """One run, under the directory's lock."""
 
@@ -171,7 +136,7 @@ class _Run:
         with Exchange(self._directory) as exchange:
             self._make_ready(items, exchange)
             is_done = self._is_done(asked, items)
-            new = _new_lock(asked, items)
+            new = lock_of(asked, items)
             if is_done:
                 conclude(new, lambda _: None)
             else:
@@ -181,7 +146,7 @@ class _Run:
             return Synced(new, None)
         return Synced(new, None if meant is asked else self._standing(asked, items))
 
-    def _standing(self, asked: Configuration, items: Sequence[_Item]) -> Standing | None:
+    def _standing(self, asked: Configuration, items: Sequence[Item]) -> Standing | None:
         if any(item.asked.helm_chart is not None and not item.is_lazy for item in items):
             return None  # the lock knows no digest of a chart: its repository is asked every time
         contents = tuple((item.target, item.record) for item in items)
@@ -190,7 +155,7 @@ class _Run:
     def _exchange(
         self,
         asked: Configuration,
-        items: Sequence[_Item],
+        items: Sequence[Item],
         new: LockConfig,
         conclude: Callable[[LockConfig, OnRollBack], None],
         exchange: Exchange,
@@ -212,11 +177,11 @@ class _Run:
         for path in sorted(paths):
             recover(path)
 
-    def _is_done(self, asked: Configuration, items: Sequence[_Item]) -> bool:
+    def _is_done(self, asked: Configuration, items: Sequence[Item]) -> bool:
         """True if everything lies there as it is wanted."""
         if not all(item.is_right for item in items) or self._changed(asked, items):
             return False
-        wanted = [(item.target, _mode_of(item)) for item in items if item.asked.manual is not None]
+        wanted = [(item.target, mode_of(item)) for item in items if item.asked.manual is not None]
         wanted += [(self._managed(each), each.permissions) for each in asked.config.directories]
         return all(mode is None or _has_mode(path, mode) for path, mode in wanted) and all(
             directory.contents for directory in asked.config.directories
@@ -224,14 +189,14 @@ class _Run:
 
     # --- what there is to do
 
-    def _items(self, asked: Configuration, meant: Configuration, lock: LockConfig) -> list[_Item]:
-        items: list[_Item] = []
+    def _items(self, asked: Configuration, meant: Configuration, lock: LockConfig) -> list[Item]:
+        items: list[Item] = []
         for directory, pinned in zip(asked.config.directories, meant.config.directories, strict=True):
             known = lock.find_directory(directory.path)
             for contents, wish in zip(directory.contents, pinned.contents, strict=True):
                 path = entire_path(directory, contents)
                 items.append(
-                    _Item(
+                    Item(
                         directory=directory,
                         asked=contents,
                         meant=wish,
@@ -262,7 +227,7 @@ class _Run:
                 hint="everything else in a managed directory is removed; choose one of its own, such as vendor",
             )
 
-    def _announce(self, item: _Item, say: Callable[[str], None]) -> None:
+    def _announce(self, item: Item, say: Callable[[str], None]) -> None:
         spot = f"{item.directory.path} + {item.asked.path}"
         if item.is_lazy:
             say(f"Skipping fetch: {spot} (flagged as lazy, config has not changed since last sync)")
@@ -271,7 +236,7 @@ class _Run:
 
     # --- asking and looking
 
-    def _make_ready(self, items: Sequence[_Item], exchange: Exchange) -> None:
+    def _make_ready(self, items: Sequence[Item], exchange: Exchange) -> None:
         """Have all contents at hand, side by side: each is asked for, looked at, and laid if it is not there yet."""
         for item in items:
             if item.is_lazy or item.asked.manual is not None:
@@ -283,11 +248,11 @@ class _Run:
         work = msgspec.structs.replace(self._work, jobs=jobs)
         staging = threading.Lock()
 
-        def stage(item: _Item) -> str:
+        def stage(item: Item) -> str:
             with staging:
                 return exchange.stage(self._managed(item.directory))
 
-        def making(item: _Item) -> Callable[[], None]:
+        def making(item: Item) -> Callable[[], None]:
             def make() -> None:
                 self._cancellation.check()
                 try:
@@ -297,17 +262,17 @@ class _Run:
                         item.staged = stage(item)
                         self._fetch(item, work)
                 except ProvenderError as error:
-                    _locate(error, item)
+                    locate(error, item)
                     raise
 
             return make
 
         run_all([making(item) for item in wanted], jobs=self._options.jobs, cancellation=self._cancellation)
 
-    def _pin(self, item: _Item) -> LockContents | None:
+    def _pin(self, item: Item) -> LockContents | None:
         return item.old_lock if item.meant is not item.asked else None
 
-    def _ask(self, item: _Item) -> None:
+    def _ask(self, item: Item) -> None:
         """Find out what the contents mean now, and whether just that lies there."""
         item.fetch = self._fetchers[item.meant.sources[0]].resolve(item.meant, self._pin(item), self._work)
         known = item.fetch.identity
@@ -320,7 +285,7 @@ class _Run:
         if record is not None and record.identity == item.identity and record.holds(item.target):
             item.is_right, item.lock, item.record = True, record.lock, record
 
-    def _require_present(self, item: _Item) -> None:
+    def _require_present(self, item: Item) -> None:
         if os.path.isdir(item.target) and not os.path.islink(item.target):
             return
         if item.is_lazy:
@@ -336,10 +301,10 @@ class _Run:
             code="manual-missing",
             hint=f"put the files into {item.path} first; contents that are 'manual' are never fetched",
         )
-        _locate(error, item)
+        locate(error, item)
         raise error
 
-    def _changed(self, asked: Configuration, items: Sequence[_Item]) -> frozenset[str]:
+    def _changed(self, asked: Configuration, items: Sequence[Item]) -> frozenset[str]:
         """The targets that are replaced: in a full sync all of a managed directory, if one thing in it is not right."""
         if self._options.is_partial:
             return frozenset(item.target for item in items if not item.is_right)
@@ -350,7 +315,7 @@ class _Run:
                 changed.update(item.target for item in mine)
         return frozenset(changed)
 
-    def _has_more(self, directory: Directory, items: Sequence[_Item]) -> bool:
+    def _has_more(self, directory: Directory, items: Sequence[Item]) -> bool:
         """True if there is anything in a managed directory but its contents, or it is not there."""
         top = self._managed(directory)
         targets = {item.target for item in items}
@@ -373,7 +338,7 @@ class _Run:
 
     # --- laying
 
-    def _carry(self, items: Sequence[_Item], exchange: Exchange) -> None:
+    def _carry(self, items: Sequence[Item], exchange: Exchange) -> None:
         """Have what stays in a replaced directory staged too: the same files, by a further name."""
         from provender.dialects.vendir.filter import link_tree
 
@@ -381,7 +346,7 @@ class _Run:
             item.staged = exchange.stage(self._managed(item.directory))
             link_tree(item.target, item.staged)
 
-    def _fetch(self, item: _Item, work: Work) -> None:
+    def _fetch(self, item: Item, work: Work) -> None:
         """Fill the staged directory. What turns out to lie there already is right."""
         from provender.dialects.vendir.filter import apply_filter, apply_new_root, copy_ignored, same_trees
 
@@ -395,12 +360,12 @@ class _Run:
             apply_new_root(item.staged, contents.new_root_path)
         if os.path.isdir(item.target) and not os.path.islink(item.target):
             copy_ignored(item.target, item.staged, contents.ignore_paths)
-        mode = _mode_of(item)
+        mode = mode_of(item)
         if mode is not None:
             os.chmod(item.staged, mode)
         item.is_right = same_trees(item.staged, item.target)
 
-    def _place(self, asked: Configuration, items: Sequence[_Item], changed: frozenset[str], exchange: Exchange) -> None:
+    def _place(self, asked: Configuration, items: Sequence[Item], changed: frozenset[str], exchange: Exchange) -> None:
         """Give the exchange what it is to put where, once the links in it are checked."""
         from provender.dialects.vendir.symlinks import check_symlinks
 
@@ -418,13 +383,13 @@ class _Run:
             elif not self._options.is_partial and not directory.contents:
                 exchange.replace(top, exchange.frame(top, {}))
             for item in items:
-                mode = _mode_of(item)
+                mode = mode_of(item)
                 if item.directory is directory and item.asked.manual is not None and mode is not None:
                     exchange.chmod(item.target, mode)
             if directory.permissions is not None and (mine or os.path.isdir(top)):
                 exchange.chmod(top, directory.permissions & 0o7777)
 
-    def _remember(self, items: Sequence[_Item]) -> None:
+    def _remember(self, items: Sequence[Item]) -> None:
         """Note what was laid; without that the next run only takes longer."""
         records = dict(self._records.contents)
         for item in items:
@@ -443,51 +408,8 @@ class _Run:
                     os.unlink(self._directory / ".provender" / "vendir.json")
 
 
-def _mode_of(item: _Item) -> int | None:
-    """The mode that contents are to have, their own or that of their directory; None for whatever they come with."""
-    own, common = item.asked.permissions, item.directory.permissions
-    mode = own if own is not None else common
-    return None if mode is None else mode & 0o7777
-
-
 def _has_mode(path: str, mode: int) -> bool:
     try:
         return stat.S_IMODE(os.lstat(path).st_mode) == mode & 0o7777
     except OSError:
         return False
-
-
-def config_digest(contents: Contents) -> str:
-    """What vendir notes of lazy contents: the digest of their configuration as it marshals it."""
-    import hashlib
-
-    return hashlib.sha256(dump(msgspec.to_builtins(contents)).encode()).hexdigest()
-
-
-def _new_lock(asked: Configuration, items: Sequence[_Item]) -> LockConfig:
-    directories = [
-        LockDirectory(
-            path=directory.path,
-            contents=tuple(_entry(item) for item in items if item.directory is directory),
-        )
-        for directory in asked.config.directories
-    ]
-    return LockConfig(directories=tuple(directories))
-
-
-def _entry(item: _Item) -> LockContents:
-    if item.is_lazy and item.old_lock is not None:
-        return item.old_lock
-    return msgspec.structs.replace(item.lock or LockContents(), path=item.asked.path, config_digest=item.digest)
-
-
-def _locate(error: ProvenderError, item: _Item) -> None:
-    """Give the error the chain that vendir puts before it, and the place in the configuration."""
-    words = _WORDS.get(item.meant.sources[0])
-    if item.meant.directory is not None:
-        within(error, f"Copying another directory contents into directory '{item.asked.path}'")
-    elif words is not None:
-        within(error, f"Syncing directory '{item.asked.path}' with {words}")
-    within(error, f"Syncing directory '{item.directory.path}'")
-    if item.place is not None:
-        error.where = item.place if error.where is None else f"{error.where}, asked for at {item.place}"
