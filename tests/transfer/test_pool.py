@@ -87,6 +87,23 @@ def test_a_thread_is_begun_for_four_small_tasks() -> None:
     assert len(set(run_all([task] * 16, jobs=2, small=range(16)))) == 4
 
 
+def test_fewer_threads_than_wanted_do_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    start = threading.Thread.start
+    begun: list[threading.Thread] = []
+
+    def limited(self: threading.Thread) -> None:
+        if len(begun) == 2:
+            raise RuntimeError("can't start new thread")
+        begun.append(self)
+        start(self)
+
+    monkeypatch.setattr(threading.Thread, "start", limited)
+    assert run_all([lambda number=number: number for number in range(20)], jobs=8) == list(range(20))
+    assert len(begun) == 2
+    with pytest.raises(RuntimeError, match="new thread"):
+        run_all([lambda: 1, lambda: 2], jobs=2)
+
+
 def test_no_task_gives_no_result() -> None:
     assert run_all([], jobs=4) == []
 

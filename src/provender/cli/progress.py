@@ -44,8 +44,9 @@ class BarProgress:
             return _SMALL
 
     def advance(self, task: int, count: int) -> None:
-        if self._rich is not None:
-            self._rich.advance(self._numbered(task), count)
+        with self._lock:
+            if self._rich is not None:
+                self._rich.advance(self._numbered(task), count)
 
     def done(self, task: int) -> None:
         with self._lock:

@@ -118,11 +118,19 @@ class _Run(Generic[_T]):
         self._done: dict[int, _T] = {}
         self._failure: BaseException | None = None
 
-    def start(self, jobs: int) -> None:
-        for number in range(jobs):
+    def start(self, threads: int) -> None:
+        """Begin with so many, or with as many as the system allows; RuntimeError if that is none."""
+        for number in range(threads):
             with self._changed:
                 self._running += 1
-            threading.Thread(target=self._work, name=f"provender-{number}", daemon=True).start()
+            try:
+                threading.Thread(target=self._work, name=f"provender-{number}", daemon=True).start()
+            except RuntimeError:
+                with self._changed:
+                    self._running -= 1
+                if number == 0:
+                    raise
+                return
 
     def wait(self) -> None:
         """Returns when all workers ended, or, after a failure, when they had their time to."""
