@@ -39,7 +39,10 @@ class EarlyPusher(Protocol):
     """Takes content before its digest is known."""
 
     def may_push_early(self, sizes: Sequence[int]) -> list[bool]:
-        """For each size, whether content of it is worth it, and is not there yet as far as can be told."""
+        """For each size, whether content of it is worth it, and is not there yet as far as can be told.
+
+        The sizes are those of all that is about to be pushed.
+        """
         ...
 
     def push_early(self, content: HashingContent) -> Digest:

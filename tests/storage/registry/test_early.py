@@ -221,6 +221,38 @@ def test_only_large_blobs_in_new_repositories_go_early(registry: TestRegistry, l
     assert large.may_push_early([MIB]) == [False]
 
 
+def pushed(repository: RegistryRepository, contents: list[bytes]) -> None:
+    """A push of blobs that are all announced before."""
+    assert repository.may_push_early([len(content) for content in contents]) == [False] * len(contents)
+    for content in contents:
+        repository.push(Descriptor.of(content, "application/octet-stream"), BytesReader(content))
+
+
+def test_many_small_blobs_are_not_asked_for_in_a_new_repository(registry: TestRegistry, connect: Connector) -> None:
+    repository = connect(registry).repository("acme/app")
+    small, larger = [b"%d" % number for number in range(16)], [bytes(64 << 10), bytes((64 << 10) + 1)]
+    pushed(repository, small + larger)
+    assert registry.count("GET") == 1
+    assert registry.count("HEAD") == 1  # the one over 64 KiB
+    assert registry.count("POST") == registry.count("PUT") == 18
+    registry.requests.clear()
+    # Without a tag nobody can know that they are there: they go once more, which does no harm.
+    pushed(repository, small)
+    assert (registry.count("HEAD"), registry.count("PUT")) == (0, 16)
+
+
+@pytest.mark.parametrize("count", [15, 16])
+def test_what_may_be_there_is_asked_for(registry: TestRegistry, connect: Connector, count: int) -> None:
+    repository = connect(registry).repository("acme/app")
+    contents = [b"%d" % number for number in range(count)]
+    if count == 16:
+        registry.push_artifact("acme/app", "1.0", layers=contents)
+    pushed(repository, contents)
+    assert registry.count("HEAD") == count
+    assert registry.count("GET") == (count == 16)
+    assert registry.count("PUT") == (0 if count == 16 else count)
+
+
 @pytest.mark.parametrize("status", [401, 403, 500])
 def test_where_that_cannot_be_asked_nothing_goes_early(
     registry: TestRegistry, large: RegistryRepository, status: int

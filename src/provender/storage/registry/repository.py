@@ -49,6 +49,8 @@ from provender.storage.verify import VerifiedReader
 __all__ = ["RegistryRepository"]
 
 _PUT: Final = (201, 200, 202)
+_MANY_BLOBS: Final = 16  # for which a question about the whole repository is worth it
+_UNASKED_BYTES: Final = 64 << 10
 _MAX_TAGS: Final = 10  # at once: what a registry has to take (distribution-spec 1.1+dev, end-7b)
 
 
@@ -86,6 +88,7 @@ class RegistryRepository:
         )
         self._recent = RecentDocuments()
         self._opened: dict[Digest, str] = {}  # uploads that a mount opened instead
+        self._is_new = False
         self._lock = threading.Lock()
         self.upload_notes: UploadNotes | None = None
         """Where uploads of large blobs are noted, for another run to go on with them."""
@@ -174,7 +177,8 @@ class RegistryRepository:
         """Store a blob unless it is there: HEAD, POST, then one streamed PUT, or chunks where that does not do.
 
         After a mount that opened an upload there is no HEAD and no POST, and none before what is small (see
-        `UploadSettings`). A document is stored by its digest.
+        `UploadSettings`); and no HEAD for up to 64 KiB where there are no tags (see `may_push_early`). A document is
+        stored by its digest.
         """
         if descriptor.is_document:
             self.push_document(self._read_document(descriptor, reader))
@@ -182,7 +186,8 @@ class RegistryRepository:
         uploader = self._uploader(descriptor.digest)
         with self._lock:
             opened = self._opened.pop(descriptor.digest, None)
-        is_asked = opened is None and not self._upload.is_small(descriptor)
+        is_hardly_there = self._is_new and descriptor.size <= _UNASKED_BYTES
+        is_asked = opened is None and not is_hardly_there and not self._upload.is_small(descriptor)
         if is_asked and uploader.is_present(self._calls.probe(descriptor)):
             if self.upload_notes is not None:
                 self.upload_notes.closed(descriptor.digest)
@@ -192,16 +197,22 @@ class RegistryRepository:
     # EarlyPusher
 
     def may_push_early(self, sizes: Sequence[int]) -> list[bool]:
-        """True for large blobs while there is no tag (one request): so what is pushed now is hardly there already."""
+        """True for large blobs while there is no tag (one request): so what is pushed now is hardly there already.
+
+        For many blobs that is asked as well: then small ones are not asked for, each by itself.
+        """
         are_large = [self.upload_notes is None and self._sizes.takes_early(size) for size in sizes]
+        self._is_new = (any(are_large) or len(sizes) >= _MANY_BLOBS) and self._has_no_tags()
+        return [self._is_new and is_large for is_large in are_large]
+
+    def _has_no_tags(self) -> bool:
+        names = list_names(self.session, self._calls.tags(is_pushing=True), "tags", is_tag)
         try:
-            names = list_names(self.session, self._calls.tags(is_pushing=True), "tags", is_tag)
-            is_new = any(are_large) and next(names, None) is None
+            return next(names, None) is None
         except NotFound:
-            is_new = True
+            return True
         except ProvenderError:
-            is_new = False  # what is the matter, the push meets as well
-        return [is_new and is_large for is_large in are_large]
+            return False  # what is the matter, the push meets as well
 
     def push_early(self, content: HashingContent) -> Digest:
         """Store a blob that is still hashed (see `EarlyPusher`): POST, a PATCH without its end, and the PUT of that."""
