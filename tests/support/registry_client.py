@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 from provender.storage.registry import (
     Credential,
@@ -53,6 +54,7 @@ class Connector:
         gates: Gates | None = None,
         host: str | None = None,
         trusted_realms: tuple[str, ...] = (),
+        lock_root: Callable[[], Path] | None = None,
     ) -> RegistryClient:
         return RegistryClient(
             host or registry.host,
@@ -68,6 +70,7 @@ class Connector:
             trusted_realms=TrustedHosts(trusted_realms),
             timing=self.timing,
             warn=self.warnings.append,
+            lock_root=lock_root,
         )
 
     @property

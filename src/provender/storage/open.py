@@ -295,9 +295,15 @@ class Storages:
                 upload=self._upload,
                 trusted_realms=_trusted_realms(self._environ),
                 warn=self._warn,
+                lock_root=self._lock_root,
             )
             self._clients[peer] = client
             return client
+
+    def _lock_root(self) -> Path:
+        from provender.storage.cache import default_cache_root
+
+        return default_cache_root(self._environ)
 
     def _in_store(self, store: Path, repository: str, *, create: bool) -> LayoutStorage:
         from provender.storage.roots import StoreRoot

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -24,7 +25,7 @@ from provender.storage.layout_index import fallback_tag
 from provender.storage.registry import RegistryRepository
 from provender.storage.verify import BytesReader
 from support.content import index, manifest
-from support.registry import DropHeader, Reply, Reset, Status, TestRegistry
+from support.registry import Do, DropHeader, Reply, Reset, Status, TestRegistry
 from support.registry_client import Connector
 
 SIGNATURE, SBOM = "application/vnd.test.signature", "application/vnd.test.sbom"
@@ -545,6 +546,29 @@ def test_a_lost_update_is_made_again(plain: TestRegistry, repository: RegistryRe
     repository.push_document(mine)
     assert tag_content(plain) == [theirs.digest, mine.digest]
     assert plain.tags("acme/app")[fallback_tag(SUBJECT.digest)] != other
+
+
+@pytest.mark.parametrize("is_writable", [True, False])
+def test_writers_of_one_machine_take_turns(
+    plain: TestRegistry, connect: Connector, tmp_path: Path, is_writable: bool
+) -> None:
+    root = tmp_path / "cache"
+    if not is_writable:
+        root.write_bytes(b"in the way")
+    one, other = (connect(plain, lock_root=lambda: root).repository("acme/app") for _ in range(2))
+    theirs, mine = referrer("theirs"), referrer("mine")
+    writer = threading.Thread(target=lambda: other.push_document(theirs), daemon=True)
+
+    def while_mine_has_read() -> None:
+        writer.start()
+        writer.join(0.5 if is_writable else 30)  # in vain where they have to wait for mine
+
+    plain.fault(("GET", "/manifests/sha256-"), action=Do(while_mine_has_read, performed=True))
+    one.push_document(mine)
+    writer.join(30)
+    listed = {mine.digest, theirs.digest} if is_writable else {mine.digest}
+    assert set(tag_content(plain)) == listed
+    assert [path.name for path in tmp_path.rglob("tag-*")] == []
 
 
 def test_an_update_that_is_lost_again_and_again_is_an_error(

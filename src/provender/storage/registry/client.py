@@ -6,6 +6,7 @@ Registry layer, top. Collaborators come in through the constructor: transport, c
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 from provender.errors import Denied, InvalidReference, NotFound, Unsupported
 from provender.oci.reference import check_repository
@@ -16,11 +17,11 @@ from provender.storage.registry.gate import Gates
 from provender.storage.registry.listing import list_names
 from provender.storage.registry.origin import NO_HOSTS, TrustedHosts, registry_origin
 from provender.storage.registry.quirks import HostQuirks, host_quirks
-from provender.storage.registry.referrers import TagLocks
 from provender.storage.registry.repository import RegistryRepository
 from provender.storage.registry.retry import RetryPolicy, Timing
 from provender.storage.registry.scopes import CATALOG
 from provender.storage.registry.session import Call, Session
+from provender.storage.registry.tag_locks import TagLocks
 from provender.storage.registry.tls import TlsSettings
 from provender.storage.registry.tokens import TokenService
 from provender.storage.registry.transport import Transport
@@ -37,7 +38,8 @@ class RegistryClient:
     system's trust; a client certificate is shown to the registry alone. `patience_s` is how long it may say nothing,
     where that is longer than the transport's own limit. `namespace` is the host on whose behalf a mirror is
     asked (`ns`). `trusted_realms` are token services that may have any address. `quirks` are those of the host unless
-    given. `gates` are those of the process. `warn` receives each warning once.
+    given. `gates` are those of the process. `warn` receives each warning once. Processes with the same `lock_root`, a
+    directory, edit a fallback tag one after the other.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class RegistryClient:
         quirks: HostQuirks | None = None,
         trusted_realms: TrustedHosts = NO_HOSTS,
         warn: Callable[[str], None] | None = None,
+        lock_root: Callable[[], Path] | None = None,
     ) -> None:
         self.host = host
         self._quirks = quirks or host_quirks(host)
@@ -64,7 +67,7 @@ class RegistryClient:
         self._upload = upload or UploadSettings()
         timing = timing or Timing()
         self._capabilities = Capabilities(timing.monotonic)
-        self._locks = TagLocks()
+        self._locks = TagLocks(lock_root)
         registry = registry_origin(self._quirks.api_host or host, plain_http)
         warn = warn or _ignore
         wire = Wire(

@@ -7,7 +7,6 @@ registry's word is taken for nothing that can be looked up.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Final
 
@@ -26,24 +25,13 @@ from provender.storage.registry.failures import Answer, problem_of
 from provender.storage.registry.listing import next_page
 from provender.storage.registry.quirks import NO_REFERRERS_STATUSES
 from provender.storage.registry.session import Call, Session
+from provender.storage.registry.tag_locks import TagLocks
 
-__all__ = ["Referrers", "TagLocks"]
+__all__ = ["Referrers"]
 
 _MAX_PAGES: Final = 1000
 _MAX_BYTES: Final = 64 << 20  # of all pages together
 _WRITES: Final = 4  # of a fallback tag: one, and three more after lost updates
-_LOCKS: Final = 64
-
-
-class TagLocks:
-    """Locks by name, so that the threads of a process edit a tag one after the other. A fixed number: names share."""
-
-    def __init__(self) -> None:
-        self._locks = tuple(threading.Lock() for _ in range(_LOCKS))
-
-    def of(self, name: str) -> threading.Lock:
-        """The lock of a name."""
-        return self._locks[hash(name) % _LOCKS]
 
 
 class Referrers:
@@ -255,11 +243,11 @@ class Referrers:
     def _edit(self, subject: Digest, change: Callable[[Document | None], Document | None]) -> None:
         """Write what `change` makes of the index under the fallback tag, until it has nothing to change.
 
-        Nothing is conditional in the API, so that another process may overwrite what was just written: it is read
+        Nothing is conditional in the API, so that another machine may overwrite what was just written: it is read
         again after each write, and written again if it is not there.
         """
         tag, replaced = fallback_tag(subject), None
-        with self._locks.of(f"{self._calls.api_name}:{tag}"):
+        with self._locks.held(f"{self._session.host}/{self._calls.api_name}:{tag}"):
             for tries in range(_WRITES + 1):
                 current = self._tagged(subject)
                 if current is not None:

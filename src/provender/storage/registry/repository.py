@@ -39,9 +39,10 @@ from provender.storage.registry.quirks import (
     NO_TAG_PARAMETER_STATUSES,
     HostQuirks,
 )
-from provender.storage.registry.referrers import Referrers, TagLocks
+from provender.storage.registry.referrers import Referrers
 from provender.storage.registry.scopes import Scopes
 from provender.storage.registry.session import Session
+from provender.storage.registry.tag_locks import TagLocks
 from provender.storage.registry.upload import Uploader
 from provender.storage.registry.upload_sizes import UploadSettings, UploadSizes
 from provender.storage.verify import VerifiedReader
