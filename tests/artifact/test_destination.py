@@ -102,3 +102,17 @@ def test_what_a_killed_run_left_is_removed_by_the_next_one(tmp_path: Path) -> No
         lay(destination)
         destination.fill([FILE], force=False)
     assert names(tmp_path) == ["out"]
+
+
+@pytest.mark.parametrize("written", ["link/../out", "link/../out/", "there/./../out", "link/../new/../out"])
+def test_the_path_is_read_as_the_system_reads_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: str) -> None:
+    (tmp_path / "far/there").mkdir(parents=True)
+    (tmp_path / "near").mkdir()
+    (tmp_path / "near/link").symlink_to("../far/there")
+    monkeypatch.chdir(tmp_path / ("near" if written.startswith("link") else "far"))
+    with Destination.opened(written) as destination:
+        lay(destination)
+        destination.fill([FILE], force=False)
+    assert (tmp_path / "far/out/d/file").read_bytes() == b"new"
+    assert names(tmp_path / "far") == ["out", "there"]
+    assert names(tmp_path / "near") == ["link"]

@@ -77,7 +77,9 @@ class Destination:
 def _missing(out: str) -> Sequence[str]:
     """The directories that are to be made for `out`, deepest first."""
     missing: list[str] = []
-    path = os.path.abspath(out)
+    # As the system reads it: `link/../out` lies beside what the link leads to. The last name may be a link itself.
+    above, name = os.path.split(out.rstrip("/") or "/")
+    path = os.path.realpath(out) if name in ("", ".", "..") else os.path.join(os.path.realpath(above), name)
     while not os.path.lexists(path):
         missing.append(path)
         path = os.path.dirname(path)
