@@ -8,7 +8,7 @@ from typing import Final
 
 from provender.artifact.names import shown
 from provender.errors import InvalidDocument, InvalidReference, NotFound
-from provender.oci.document import parse_json
+from provender.oci.document import is_text, parse_json
 
 __all__ = ["CONFIG_KEY", "MANIFEST_KEY", "parse_annotations", "read_annotation_file"]
 
@@ -34,7 +34,7 @@ def parse_annotations(words: Sequence[str]) -> dict[str, str]:
             raise InvalidReference(
                 f"the annotation {shown(key)} is given twice", code="invalid-annotation", hint="keep one of the two"
             )
-        if not _is_text(word):
+        if not is_text(word):
             raise InvalidReference(
                 f"the annotation {shown(key)} is not UTF-8",
                 code="invalid-annotation",
@@ -67,18 +67,9 @@ def _strings(value: object, key: str, path: str) -> dict[str, str]:
     if not isinstance(value, Mapping) or not all(isinstance(item, str) for item in value.values()):
         raise _invalid(path, f"{shown(key)} is no object of strings")
     found = {str(name): str(item) for name, item in value.items()}
-    if not all(_is_text(f"{name}{item}") for name, item in found.items()):
+    if not all(is_text(f"{name}{item}") for name, item in found.items()):
         raise _invalid(path, f"{shown(key)} has half a character (a lone surrogate)")
     return found
-
-
-def _is_text(text: str) -> bool:
-    """False for what no manifest can be written with."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _invalid(path: str, why: str) -> InvalidDocument:

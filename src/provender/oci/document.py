@@ -28,7 +28,7 @@ from provender.oci.media_types import (
     is_valid,
 )
 
-__all__ = ["MAX_DOCUMENT_BYTES", "Document", "Index", "Manifest", "parse_json"]
+__all__ = ["MAX_DOCUMENT_BYTES", "Document", "Index", "Manifest", "is_text", "parse_json"]
 
 MAX_DOCUMENT_BYTES: Final = 8 << 20  # read; registries accept at least 4 MiB (distribution-spec, "Pushing Manifests")
 _MAX_DEPTH: Final = 64
@@ -156,6 +156,11 @@ class Document(msgspec.Struct, frozen=True):
         return view
 
 
+def is_text(value: str) -> bool:
+    """False for text that no encoding has: JSON may hold halves of characters (lone surrogates), and so may paths."""
+    return value.isascii() or not any("\ud800" <= char <= "\udfff" for char in value)
+
+
 def parse_json(raw: bytes, what: str) -> dict[str, object]:
     """The JSON object in `raw`, read strictly (UTF-8, no duplicate keys, no NaN, bounded depth), or InvalidDocument."""
     try:
@@ -260,7 +265,7 @@ def _convert(fields: Mapping[str, object], kind: type[_View]) -> _View:
 
 def _check_artifact_type(name: str | None) -> None:
     """A type goes into locks, plans and archives, which are UTF-8; what else holds half a character stays in here."""
-    if name is not None and not name.isascii() and any("\ud800" <= char <= "\udfff" for char in name):
+    if name is not None and not is_text(name):
         _refuse(f"the artifactType {name[:150]!r} holds half a character", "invalid-document")
 
 

@@ -18,6 +18,7 @@ import msgspec
 from provender.errors import Conflict, InvalidDocument, InvalidReference, NotFound, Unsupported
 from provender.oci import Digest, Reference
 from provender.oci.digest import decode_digest
+from provender.oci.document import is_text
 from provender.relocate.archived import spread
 from provender.relocate.mapping import Mapping, is_archive
 from provender.relocate.wish import Wish
@@ -247,15 +248,13 @@ def _bound(names: Sequence[str], storages: Storages) -> dict[str, str]:
 def _refuse_unwritable(*names: str) -> None:
     """InvalidReference for a path on disk that is not UTF-8, as the plan's file has to be."""
     for name in names:
-        try:
-            name.encode()
-        except UnicodeEncodeError as error:
+        if not is_text(name):
             raise InvalidReference(
                 f"{name[:200]!r} is not UTF-8, so a plan cannot name it",
                 code="invalid-encoding",
                 where=name[:300],
                 hint="rename it or name a link to it; 'provender copy' takes it as it is",
-            ) from error
+            )
 
 
 class _Planner:

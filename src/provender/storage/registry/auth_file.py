@@ -14,7 +14,8 @@ from collections.abc import Iterator
 from typing import Final
 
 from provender.errors import InvalidProject
-from provender.storage.registry.credentials import Credential, is_text
+from provender.oci.document import is_text
+from provender.storage.registry.credentials import Credential
 from provender.storage.registry.quirks import host_quirks
 
 __all__ = ["AuthFile", "normalised", "server_key", "write_auth_file"]

@@ -15,7 +15,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final, Literal
 
 from provender.errors import InvalidProject, Unavailable
-from provender.storage.registry.credentials import Credential, is_text
+from provender.oci.document import is_text
+from provender.storage.registry.credentials import Credential
 from provender.storage.registry.redact import printable
 
 if TYPE_CHECKING:

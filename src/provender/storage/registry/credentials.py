@@ -9,7 +9,7 @@ from typing import Protocol
 
 import msgspec
 
-__all__ = ["Credential", "CredentialSource", "FixedCredential", "NoCredentials", "is_text"]
+__all__ = ["Credential", "CredentialSource", "FixedCredential", "NoCredentials"]
 
 
 class Credential(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,8 +57,3 @@ class NoCredentials:
 
     def lookup(self, host: str, repository: str | None = None) -> Credential | None:  # noqa: ARG002 (the protocol's)
         return None
-
-
-def is_text(value: str) -> bool:
-    """False for text that no encoding has, and no header: JSON may hold halves of characters (lone surrogates)."""
-    return not any("\ud800" <= char <= "\udfff" for char in value)
